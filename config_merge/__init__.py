@@ -1,0 +1,1 @@
+"""What a device should be: templates, layers, the merge engine, revisions and delivery."""

@@ -1,0 +1,220 @@
+"""The agent protocol's own ASGI application, in front of Django's handler.
+
+A warm poll costs one indexed read on the event loop and nothing else: no middleware, no thread, no ORM. Whatever
+needs a write or a computation runs `endpoints.answer` on a small pool of threads; reports that arrive together
+are written together, in one transaction, and answered after its commit.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+
+from config_merge.agent import endpoints, presence
+from config_merge.agent.forms import parse_form, parse_query, safe
+from config_merge.agent.messages import (
+    BODY_LIMIT,
+    HEADER,
+    KEY_HEADER,
+    AgentRequest,
+    AgentResponse,
+    operation_of,
+    refusal,
+    text,
+)
+from config_merge.services import reports
+from core.net import client_address
+from core.rows import RowReader, row_reader
+
+T = TypeVar("T")
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+PREFIX = "/controller/"
+THREADS = 8
+REPORT_BATCH = 200
+_WANTED = {
+    KEY_HEADER.encode(): KEY_HEADER,
+    b"if-none-match": "if-none-match",
+    b"content-type": "content-type",
+    b"x-forwarded-for": "x-forwarded-for",
+}
+logger = logging.getLogger(__name__)
+
+
+def _in_thread(work: Callable[..., T], *args: Any) -> T:
+    """Run database work on a pool thread with Django's connection housekeeping."""
+    close_old_connections()
+    try:
+        return work(*args)
+    finally:
+        close_old_connections()
+
+
+class AgentApplication:
+    """State: the reader of facts, the pool of threads, and the reports that wait to be written."""
+
+    def __init__(self) -> None:
+        self._reader: RowReader | None = None
+        self._pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="agent")
+        self._reports: list[tuple[reports.Report, asyncio.Future[str]]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._flusher: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request below `/controller/`."""
+        try:
+            answered = await self._answer(scope, receive)
+        except DatabaseError:
+            logger.exception("agent request failed in the database")
+            answered = text(503, "error: try again\n", ("Retry-After", "10"))
+        await _send(send, answered, head=scope["method"] == "HEAD")
+
+    async def _answer(self, scope: Scope, receive: Receive) -> AgentResponse:
+        body = await _body(receive) if scope["method"] == "POST" else b""
+        if body is None:
+            return text(413, "error: request too large\n")
+        request = _request_of(scope, body)
+        if (problem := refusal(request)) is not None:
+            return problem
+        assert request.operation is not None  # noqa: S101 - refused above
+        if request.operation.name in ("checksum", "download-config"):
+            return await self._poll(request) or await self._run(endpoints.answer, request)
+        if request.operation.name == "report-status":
+            return await self._report(request)
+        return await self._run(endpoints.answer, request)
+
+    async def _facts(self, request: AgentRequest) -> endpoints.Facts | None:
+        if self._reader is None:
+            self._reader = row_reader(
+                columns=endpoints.FACT_COLUMNS, source=endpoints.FACT_SOURCE, key=endpoints.FACT_KEY
+            )
+        row = await self._reader.get(request.operation.device_id)  # type: ignore[union-attr, arg-type]
+        return endpoints.Facts.of(row) if row else None
+
+    async def _poll(self, request: AgentRequest) -> AgentResponse | None:
+        facts = await self._facts(request)
+        answered = endpoints.decide(request, facts)
+        if answered is not None and answered.status < 400 and facts is not None:
+            presence.note(facts.device_id)
+        return answered
+
+    async def _report(self, request: AgentRequest) -> AgentResponse:
+        facts = await self._facts(request)
+        problem = endpoints.key_problem(request, facts) or endpoints.report_problem(request)
+        if problem is not None:
+            return problem
+        assert facts is not None  # noqa: S101 - key_problem has answered
+        presence.note(facts.device_id)
+        written: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._reports.append((endpoints.report_of(request, facts), written))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_reports())
+        return endpoints.report_answer(await written)
+
+    async def _write_reports(self) -> None:
+        """Write what has gathered, batch after batch, until nothing waits."""
+        try:
+            while self._reports:
+                batch, self._reports = self._reports[:REPORT_BATCH], self._reports[REPORT_BATCH:]
+                try:
+                    statuses = await self._run(reports.take_many, [report for report, _ in batch])
+                except DatabaseError as error:
+                    for _, waiting in batch:
+                        if not waiting.done():
+                            waiting.set_exception(error)
+                    continue
+                for (_, waiting), status in zip(batch, statuses, strict=True):
+                    if not waiting.done():
+                        waiting.set_result(status)
+        finally:
+            self._writing = None
+
+    async def _run(self, work: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, _in_thread, work, *args)
+
+    async def startup(self) -> None:
+        """Begin flushing who was seen every few seconds."""
+        self._flusher = asyncio.create_task(self._flush_forever())
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await asyncio.sleep(presence.FLUSH_SECONDS)
+            with contextlib.suppress(DatabaseError):
+                await self._run(presence.flush)
+
+    async def shutdown(self) -> None:
+        """Write what is still in memory and let go of the database."""
+        if self._flusher is not None:
+            self._flusher.cancel()
+        with contextlib.suppress(DatabaseError):
+            await self._run(presence.flush)
+        if self._reader is not None:
+            await self._reader.close()
+            self._reader = None
+
+
+def _request_of(scope: Scope, body: bytes) -> AgentRequest:
+    headers = {
+        _WANTED[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _WANTED
+    }
+    if scope["method"] == "POST":
+        fields = safe(parse_form(body, headers.get("content-type", "")))
+    else:
+        fields = safe(parse_query(scope["query_string"]))
+    client = scope.get("client")
+    forwarded = headers.get("x-forwarded-for", "")
+    return AgentRequest(
+        method=scope["method"],
+        operation=operation_of(scope["path"].removeprefix(PREFIX)),
+        fields=fields,
+        headers=headers,
+        client=client_address(client[0] if client else None, forwarded, settings.MUSTER.trusted_proxies),
+    )
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """Return the request's body, or None when it is larger than the protocol needs."""
+    chunks, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return b"".join(chunks)
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > BODY_LIMIT:
+            return None
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+async def _send(send: Send, answered: AgentResponse, *, head: bool) -> None:
+    headers = [
+        (b"content-type", answered.content_type.encode("latin-1")),
+        (b"content-length", str(len(answered.body)).encode()),
+        *((name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in (*answered.headers, HEADER)),
+    ]
+    if answered.status == 304:
+        headers = headers[2:]
+    await send({"type": "http.response.start", "status": answered.status, "headers": headers})
+    body = b"" if head or answered.status == 304 else answered.body
+    await send({"type": "http.response.body", "body": body})
+
+
+application = AgentApplication()
+
+
+async def startup() -> None:
+    """Start the application's background work (from the server's lifespan)."""
+    await application.startup()
+
+
+async def shutdown() -> None:
+    """Stop it and flush (from the server's lifespan)."""
+    await application.shutdown()

@@ -1,0 +1,201 @@
+"""How a device lets itself in with its organization's shared secret (spec 1A.8).
+
+A new device costs six statements: the organization with whatever device holds the key, the templates, three inserts
+and a notification. Its configuration is left stale, so the first poll (or the sweeper) computes it.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import FilteredRelation, Q
+
+from config_merge.agent import presence
+from config_merge.agent.messages import AgentRequest, AgentResponse, text
+from config_merge.models import Backend, Config, ConfigTemplate, Template
+from config_merge.services import assignment
+from core.crypto import digest
+from core.net import valid_address
+from devices import services as inventory
+from devices.models import Device, FleetSettings
+from devices.validators import same_mac
+from tenancy.services import notify
+
+REQUIRED = ("secret", "name", "mac_address", "backend")
+SENT_FIELDS = ("name", "mac_address", "hardware_id", "model", "os", "system")
+REFRESHED = ("name", "os", "model", "system")
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The organization a secret opens, and the device of it that already holds the sent key."""
+
+    organization_id: UUID
+    organization_name: str
+    shared_secret: str
+    registration_enabled: bool
+    device_limit: int | None
+    device_id: UUID | None
+
+
+def register(request: AgentRequest) -> AgentResponse:
+    """Answer a registration; every check in the order of the spec."""
+    fields = request.fields
+    if not settings.MUSTER.registration_enabled:
+        return text(403, "error: registration disabled")
+    for name in REQUIRED:
+        if not fields.get(name):
+            return text(400, f'error: missing required parameter "{name}"\n')
+    if fields["backend"] not in Backend.values:
+        return text(403, "error: wrong backend")
+    key = fields.get("key", "") if settings.MUSTER.consistent_registration else ""
+    admission = admission_of(fields["secret"], key=key)
+    if admission is None:
+        return text(403, "error: unrecognized secret")
+    if not admission.registration_enabled:
+        return text(403, "error: registration disabled")
+    try:
+        if admission.device_id is not None:
+            return _return(request, admission.device_id)
+        if not settings.MUSTER.registration_self_creation:
+            return text(404, "error: unknown device\n")
+        return _admit(request, admission, key=key)
+    except ValidationError as error:
+        return text(400, " ".join(error.messages))
+
+
+def admission_of(secret: str, *, key: str) -> Admission | None:
+    """Return what a shared secret opens; None for an unknown secret and a disabled organization alike."""
+    rows = FleetSettings.objects.filter(shared_secret_digest=digest(secret), organization__is_active=True)
+    columns = "organization_id organization__name shared_secret registration_enabled device_limit".split()
+    if key:
+        held = Q(organization__devices__key_digest=digest(key))
+        rows = rows.annotate(held=FilteredRelation("organization__devices", condition=held))
+        row = rows.values_list(*columns, "held__id").first()
+    else:
+        row = rows.values_list(*columns).first()
+    if row is None:
+        return None
+    return Admission(*row) if key else Admission(*row, None)
+
+
+def _success(device: Device, *, is_new: bool) -> AgentResponse:
+    presence.note(device.pk)
+    return text(
+        201,
+        "registration-result: success\n"
+        f"uuid: {device.pk.hex}\nkey: {device.key}\nhostname: {device.name}\nis-new: {int(is_new)}\n",
+    )
+
+
+# --- a new device -----------------------------------------------------------------------------------------------------
+
+
+def _admit(request: AgentRequest, admission: Admission, *, key: str) -> AgentResponse:
+    """Create the device, its configuration and its templates in one transaction. Raises ValidationError."""
+    device = _device_of(request, admission, key=key)
+    try:
+        with transaction.atomic():
+            if admission.device_limit != 0:
+                inventory.limit_check(
+                    organization_id=admission.organization_id,
+                    organization_name=admission.organization_name,
+                    limit=admission.device_limit,
+                )
+            device.save(force_insert=True)
+            _configure(device, request.fields)
+            _announce(device, is_new=True)
+    except IntegrityError as error:
+        _explain(device)
+        raise ValidationError("Device already exists.") from error
+    return _success(device, is_new=True)
+
+
+def _device_of(request: AgentRequest, admission: Admission, *, key: str) -> Device:
+    """Return the unsaved device of the allow-listed fields, validated field by field. Raises ValidationError."""
+    sent: dict[str, Any] = {name: request.fields.get(name, "").strip() for name in SENT_FIELDS}
+    device = Device(
+        organization_id=admission.organization_id,
+        key=key or _new_key(sent, admission),
+        last_ip=request.client,
+        management_ip=valid_address(request.fields.get("management_ip", "")),
+        **sent,
+    )
+    device.mac_address = device.mac_address.upper()
+    device.hardware_id = device.hardware_id or None
+    device.key_digest = digest(device.key)
+    device.clean_fields(exclude=["organization", "group", "notes"])
+    return device
+
+
+def _new_key(sent: Mapping[str, str], admission: Admission) -> str:
+    if not settings.MUSTER.consistent_registration:
+        return secrets.token_hex(16)
+    identity = (settings.MUSTER.hardware_id and sent["hardware_id"]) or sent["mac_address"].upper()
+    return inventory.consistent_key(identity=identity, shared_secret=admission.shared_secret)
+
+
+def _explain(device: Device) -> None:
+    """Word the constraint that refused the device. Raises ValidationError."""
+    try:
+        device.validate_unique()
+        device.validate_constraints()
+    except ValidationError as error:
+        messages = [m for name, texts in error.message_dict.items() if name != "key_digest" for m in texts]
+        raise ValidationError(messages or ["Device with this Key already exists."]) from error
+
+
+def _configure(device: Device, fields: Mapping[str, str]) -> None:
+    """Give a device the configuration it asks for, with its automatic and its tagged templates."""
+    config = Config(device=device, backend=fields["backend"])
+    config.save(force_insert=True)
+    tags = fields.get("tags", "").split()
+    wanted = Q(default=True, backend=config.backend)
+    if tags:
+        wanted |= Q(tag_rows__name__in=tags)
+    templates = Template.objects.filter(assignment.usable_by(device.organization_id) & wanted).distinct()
+    rows = templates.order_by("-required", "-default", "name", "pk").values_list("pk", "required", "default", "name")
+    ConfigTemplate.objects.bulk_create(
+        [
+            ConfigTemplate(config=config, template_id=row[0], position=position)
+            for position, row in enumerate(rows)
+        ]
+    )
+
+
+def _announce(device: Device, *, is_new: bool) -> None:
+    notify(
+        organization_id=device.organization_id,
+        kind="device_registered",
+        target_type="device",
+        target_id=device.pk,
+        message=f"{device.name} registered" + ("." if is_new else " again."),
+    )
+
+
+# --- a device that comes back -----------------------------------------------------------------------------------------
+
+
+def _return(request: AgentRequest, device_id: UUID) -> AgentResponse:
+    """Refresh what a known device says of itself; its organization, MAC and templates stay."""
+    with transaction.atomic():
+        device = Device.objects.select_related("organization").get(pk=device_id)
+        if device.is_deactivated:
+            return text(403, "error: device deactivated")
+        changes = {
+            name: request.fields[name].strip() for name in REFRESHED if request.fields.get(name, "").strip()
+        }
+        if same_mac(changes.get("name", ""), device.mac_address):
+            del changes["name"]
+        if request.client:
+            changes["last_ip"] = request.client
+        inventory.device_update(device, **changes)
+        if not Config.objects.filter(device=device).exists():
+            _configure(device, request.fields)
+        _announce(device, is_new=False)
+    return _success(device, is_new=False)

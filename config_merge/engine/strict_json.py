@@ -1,0 +1,146 @@
+"""Says whether a Python value is JSON that every later step can handle, so that no step has to ask again.
+
+Invariant: a value that passes has only str keys, finite numbers of at most 64 bits, text that UTF-8 can encode and
+that has no NUL (PostgreSQL's jsonb and C programs on devices refuse it), and at most `MAX_DEPTH` levels.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from config_merge.engine.errors import EngineError, InvalidConfiguration, fragment
+
+MAX_DEPTH = 32
+MAX_TEXT = 16 * 1024 * 1024
+_MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
+
+
+def require_json(value: object, *, error: type[EngineError] = InvalidConfiguration) -> None:
+    """Raises `error`, with the path of the first offender, unless `value` is JSON as the module says.
+
+    >>> require_json({"a": [1, None, "text"]})
+    >>> require_json({"a": [float("nan")]})
+    Traceback (most recent call last):
+    ...
+    config_merge.engine.errors.InvalidConfiguration: Invalid configuration triggered by "#/a/0", validator says:
+    <BLANKLINE>
+    nan is not a JSON number
+    """
+    if _is_fine(value, 0):
+        return
+    path: list[str | int] = []
+    complaint = _complaint(value, path, 0)
+    if complaint is not None:
+        raise error(complaint, path=fragment(reversed(path)))
+
+
+def require_object(value: object) -> None:
+    """Raises InvalidConfiguration unless `value` is a JSON object of acceptable contents."""
+    if not isinstance(value, Mapping):
+        raise InvalidConfiguration(f"{kind(value)} is not of type 'object'")
+    require_json(value)
+
+
+def kind(value: object) -> str:
+    """The JSON name of a value's type, for messages.
+
+    >>> kind([]), kind(True), kind(1), kind(None)
+    ('a list', 'a boolean', 'a number', 'null')
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, list):
+        return "a list"
+    return "an object" if isinstance(value, Mapping) else "not JSON"
+
+
+def text_complaint(text: str) -> str | None:
+    """Why a string is unacceptable, or None.
+
+    >>> text_complaint("ok"), text_complaint(chr(0xD800))
+    (None, 'unpaired surrogate in text')
+    """
+    if "\x00" in text:
+        return "NUL character in text"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return "unpaired surrogate in text"
+    return None
+
+
+def _is_fine(value: object, depth: int) -> bool:
+    """A quick yes for ordinary JSON; everything else is left to `_complaint`, which knows what to say."""
+    if depth >= MAX_DEPTH:
+        return False
+    if isinstance(value, dict):
+        try:
+            keys = "".join(value)
+        except TypeError:
+            return False
+        if "\x00" in keys or not keys.isascii():
+            return False
+        items: Iterable[object] = value.values()
+    elif isinstance(value, list):
+        items = value
+    else:
+        return False
+    for item in items:
+        kind_of = type(item)
+        if kind_of is str:
+            if "\x00" in item or not item.isascii():  # type: ignore[operator,attr-defined]
+                return False
+        elif kind_of is int:
+            if not _MIN_INT <= item <= _MAX_INT:  # type: ignore[operator]
+                return False
+        elif not (item is None or kind_of is bool or _is_fine(item, depth + 1)):
+            return False
+    return True
+
+
+def _complaint(value: object, path: list[str | int], depth: int) -> str | None:
+    """None, or the complaint about `value` with the path to it, innermost token first, left in `path`."""
+    if isinstance(value, str):
+        return text_complaint(value)
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return None if _MIN_INT <= value <= _MAX_INT else "number does not fit in 64 bits"
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"{value} is not a JSON number"
+    if isinstance(value, Mapping):
+        return _object_complaint(value, path, depth)
+    if isinstance(value, list):
+        if depth >= MAX_DEPTH:
+            return f"nested deeper than {MAX_DEPTH} levels"
+        for index, item in enumerate(value):
+            complaint = _complaint(item, path, depth + 1)
+            if complaint is not None:
+                path.append(index)
+                return complaint
+        return None
+    return f"{type(value).__name__} is not a JSON type"
+
+
+def _object_complaint(value: Mapping[Any, object], path: list[str | int], depth: int) -> str | None:
+    if depth >= MAX_DEPTH:
+        return f"nested deeper than {MAX_DEPTH} levels"
+    for key, item in value.items():
+        if not isinstance(key, str):
+            return f"{kind(key)} as a key"
+        complaint = text_complaint(key)
+        if complaint is not None:
+            return f"{complaint} of a key"
+        complaint = _complaint(item, path, depth + 1)
+        if complaint is not None:
+            path.append(key)
+            return complaint
+    return None
+

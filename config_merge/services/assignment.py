@@ -1,0 +1,129 @@
+"""Which templates a configuration has, and in which order (spec sections 2.4 and 1B.4).
+
+Changes to a whole fleet are single INSERT ... SELECT and DELETE statements; both databases speak this subset of SQL.
+"""
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Q, QuerySet
+
+from config_merge.models import Cause, Config, ConfigTemplate, GroupTemplate, Template
+from config_merge.services import stale
+from core.db import uuid_parameter
+from devices.models import Device
+
+
+def usable_by(organization_id: UUID) -> Q:
+    """Return the condition for templates a device of the organization may use: its own and the shared ones."""
+    return Q(organization_id=organization_id) | Q(organization_id__isnull=True)
+
+
+def automatic_templates(*, organization_id: UUID, backend: str) -> QuerySet[Template]:
+    """Return what a new configuration gets by itself: required ones by name, then default ones by name."""
+    templates = Template.objects.filter(usable_by(organization_id), default=True, backend=backend)
+    return templates.order_by("-required", "name", "pk")
+
+
+def group_template_ids(group_id: UUID | None, *, backend: str) -> list[UUID]:
+    """Return the templates of a group that fit the backend, in the group's order."""
+    if group_id is None:
+        return []
+    rows = GroupTemplate.objects.filter(group_id=group_id, template__backend=backend).order_by("position", "pk")
+    return list(rows.values_list("template_id", flat=True))
+
+
+def current_ids(config_id: UUID) -> list[UUID]:
+    """Return the ids of a configuration's templates, in merge order."""
+    rows = ConfigTemplate.objects.filter(config_id=config_id).order_by("position", "pk")
+    return list(rows.values_list("template_id", flat=True))
+
+
+def unique(ids: Iterable[UUID]) -> list[UUID]:
+    """Return `ids` without repetitions, keeping the first of each."""
+    return list(dict.fromkeys(ids))
+
+
+def write(config: Config, template_ids: Sequence[UUID]) -> bool:
+    """Make `template_ids` the configuration's templates in this order; tells whether anything changed."""
+    if current_ids(config.pk) == list(template_ids):
+        return False
+    ConfigTemplate.objects.filter(config=config).delete()
+    ConfigTemplate.objects.bulk_create(
+        [
+            ConfigTemplate(config=config, template_id=template_id, position=position)
+            for position, template_id in enumerate(template_ids)
+        ]
+    )
+    return True
+
+
+def with_required(device: Device, *, backend: str, template_ids: Sequence[UUID]) -> list[UUID]:
+    """Return `template_ids` with the required templates it lacks put in front, in name order."""
+    required = automatic_templates(organization_id=device.organization_id, backend=backend).filter(required=True)
+    missing = [pk for pk in required.values_list("pk", flat=True) if pk not in set(template_ids)]
+    return unique([*missing, *template_ids])
+
+
+def starting_ids(device: Device, *, backend: str, chosen: Sequence[UUID] = ()) -> list[UUID]:
+    """Return the templates of a new configuration: required, default, the group's, then those chosen."""
+    automatic = automatic_templates(organization_id=device.organization_id, backend=backend)
+    return unique(
+        [
+            *automatic.values_list("pk", flat=True),
+            *group_template_ids(device.group_id, backend=backend),
+            *chosen,
+        ]
+    )
+
+
+def swap_group(ids: Sequence[UUID], *, old: Sequence[UUID], new: Sequence[UUID]) -> list[UUID]:
+    """Return `ids` after a device left a group with `old` templates and joined one with `new`."""
+    return unique([*(pk for pk in ids if pk not in set(old) or pk in set(new)), *new])
+
+
+# --- whole fleets -----------------------------------------------------------------------------------------------------
+
+_ATTACH = """
+INSERT INTO config_merge_configtemplate (config_id, template_id, position)
+SELECT c.id, %s, COALESCE(
+    (SELECT MAX(t.position) + 1 FROM config_merge_configtemplate t WHERE t.config_id = c.id), 0)
+FROM config_merge_config c JOIN devices_device d ON d.id = c.device_id
+WHERE d.is_deactivated = %s AND c.backend = %s {where}
+AND NOT EXISTS (SELECT 1 FROM config_merge_configtemplate t WHERE t.config_id = c.id AND t.template_id = %s)
+"""
+
+
+def _attach(template: Template, where: str, parameters: Sequence[object]) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _ATTACH.format(where=where),
+            [uuid_parameter(template.pk), False, template.backend, *parameters, uuid_parameter(template.pk)],
+        )
+        return cursor.rowcount
+
+
+def attach_to_everyone(template: Template, *, actor_id: UUID | None = None) -> int:
+    """Append a default template to every active configuration of its backend and organization that lacks it."""
+    if template.organization_id is None:
+        attached = _attach(template, "", [])
+    else:
+        attached = _attach(template, "AND d.organization_id = %s", [uuid_parameter(template.organization_id)])
+    if attached:
+        stale.mark_template_users([template.pk], actor_id=actor_id)
+    return attached
+
+
+def group_changed(
+    group_id: UUID, *, removed: Iterable[UUID], added: Iterable[Template], actor_id: UUID | None = None
+) -> None:
+    """Take `removed` from, and give `added` to, the active members of a group."""
+    removed = list(removed)
+    if removed:
+        ConfigTemplate.objects.filter(
+            config__device__group_id=group_id, config__device__is_deactivated=False, template_id__in=removed
+        ).delete()
+    for template in added:
+        _attach(template, "AND d.group_id = %s", [uuid_parameter(group_id)])
+    stale.mark(Q(device__group_id=group_id), cause=Cause.GROUP, actor_id=actor_id)

@@ -1,0 +1,258 @@
+"""Every write to one device and its configuration: create, change, activate, deactivate, delete, report.
+
+A write to a single device computes it at once, in the same transaction, so that the answer tells the exact status.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db import transaction
+from django.db.models import Q
+
+from config_merge import inputs
+from config_merge.engine import EngineError, validate
+from config_merge.models import Backend, Cause, Config, Status, Template
+from config_merge.services import assignment, recompute, stale
+from config_merge.status import move
+from core.db import locked
+from core.errors import Conflict, Forbidden
+from devices import services as inventory
+from devices.models import Device
+
+
+def config_of(device: Device) -> Config | None:
+    """Return the device's configuration as the database has it now."""
+    return Config.objects.filter(device_id=device.pk).first()
+
+
+def check_templates(device: Device, templates: Sequence[Template]) -> None:
+    """Refuse templates of another organization, by name. Raises ValidationError."""
+    foreign = [t.name for t in templates if t.organization_id not in (None, device.organization_id)]
+    if foreign:
+        names = ", ".join(sorted(foreign))
+        raise ValidationError({"templates": f"These templates belong to another organization: {names}."})
+
+
+def check_effective(config: Config) -> None:
+    """Validate the merged configuration as the device would get it. Raises ValidationError on `__all__`."""
+    for item in inputs.load([config]):
+        try:
+            validate(backend=item.backend, tree=item.effective().tree)
+        except EngineError as error:
+            raise ValidationError({NON_FIELD_ERRORS: [str(error)]}) from error
+
+
+@transaction.atomic
+def config_create(
+    device: Device,
+    *,
+    backend: str = Backend.OPENWRT,
+    templates: Sequence[Template] = (),
+    context: dict[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
+    actor_id: UUID | None = None,
+) -> Config:
+    """Give a device a configuration with its automatic templates, and compute it. Raises ValidationError."""
+    row = Config(
+        device=device, backend=backend, context=context or {}, config=config or {}, stale_actor_id=actor_id
+    )
+    row.full_clean(exclude=["device"])
+    check_templates(device, templates)
+    row.save(force_insert=True)
+    chosen = [template.pk for template in templates]
+    assignment.write(row, assignment.starting_ids(device, backend=backend, chosen=chosen))
+    if row.config or chosen:
+        check_effective(row)
+    recompute.recompute_one(row.pk)
+    row.refresh_from_db()
+    return row
+
+
+@transaction.atomic
+def config_update(
+    config: Config,
+    *,
+    templates: Sequence[Template] | None = None,
+    actor_id: UUID | None = None,
+    **changes: Any,
+) -> Config:
+    """Change backend, context, config or the ordered templates, and compute. Raises ValidationError, Forbidden.
+
+    Required templates that are missing from `templates` come back in front (spec 1B.1).
+    """
+    before = locked(Config.objects.filter(pk=config.pk)).get()
+    device = config.device
+    if device.is_deactivated:
+        raise Forbidden("The device is deactivated.")
+    for name, value in changes.items():
+        setattr(config, name, value)
+    config.full_clean(exclude=["device"])
+    ids = assignment.current_ids(config.pk)
+    if config.backend != before.backend:
+        old = assignment.group_template_ids(device.group_id, backend=before.backend)
+        new = assignment.group_template_ids(device.group_id, backend=config.backend)
+        ids = assignment.swap_group(ids, old=old, new=new)
+    if templates is not None:
+        check_templates(device, templates)
+        ids = [template.pk for template in templates]
+    ids = assignment.with_required(device, backend=config.backend, template_ids=ids)
+    assigned = assignment.write(config, ids)
+    edited = [name for name in ("backend", "context", "config") if getattr(config, name) != getattr(before, name)]
+    if edited:
+        config.save(update_fields=[*edited, "modified"])
+    if edited or assigned:
+        check_effective(config)
+        stale.mark(
+            Q(pk=config.pk),
+            cause=Cause.DEVICE if edited else Cause.TEMPLATES,
+            actor_id=actor_id,
+            background=False,
+        )
+        recompute.recompute_one(config.pk)
+    config.refresh_from_db()
+    return config
+
+
+@transaction.atomic
+def managed_device_create(
+    *, config: dict[str, Any] | None = None, actor_id: UUID | None = None, **fields: Any
+) -> Device:
+    """Create a device and, when it is useful, its configuration (keywords of `config_create`).
+
+    A configuration that says nothing is not created, unless the device's group has templates. Raises
+    ValidationError; errors of the configuration are under `config`.
+    """
+    device = inventory.device_create(**fields)
+    wanted = dict(config or {})
+    backend = wanted.get("backend", Backend.OPENWRT)
+    useful = backend != Backend.OPENWRT or any(wanted.get(name) for name in ("templates", "context", "config"))
+    if useful or assignment.group_template_ids(device.group_id, backend=backend):
+        with config_errors():
+            config_create(device, actor_id=actor_id, **wanted)
+    return device
+
+
+class ConfigInvalid(ValidationError):
+    """A device's configuration is refused; `error` is the configuration's own ValidationError."""
+
+    def __init__(self, error: ValidationError) -> None:
+        messages = [text for texts in error.message_dict.values() for text in texts]
+        super().__init__({"config": messages})
+        self.error = error
+
+
+@contextlib.contextmanager
+def config_errors() -> Iterator[None]:
+    """Put the errors of a configuration under the key `config` of the device's."""
+    try:
+        yield
+    except ValidationError as error:
+        raise ConfigInvalid(error) from error
+
+
+@transaction.atomic
+def managed_device_update(
+    device: Device, *, config: dict[str, Any] | None = None, actor_id: UUID | None = None, **changes: Any
+) -> Device:
+    """Change a device and its configuration (keywords of `config_update`), and compute. Raises as they do."""
+    old_group, old_organization = device.group_id, device.organization_id
+    stored = Device.objects.filter(pk=device.pk).values("group_id", "organization_id").first()
+    if stored:
+        old_group, old_organization = stored["group_id"], stored["organization_id"]
+    changed = inventory.device_update(device, **changes)
+    row = config_of(device)
+    if row is not None:
+        row.device = device
+        moved = device.organization_id != old_organization
+        if moved or "group" in changed:
+            _follow(row, old_group=old_group, moved=moved)
+    wanted = dict(config or {})
+    with config_errors():
+        if row is None and (wanted or "group" in changed):
+            _create_if_useful(device, wanted, actor_id=actor_id)
+        elif row is not None:
+            if wanted:
+                config_update(row, actor_id=actor_id, **wanted)
+            elif changed & stale.RENDERED_DEVICE_FIELDS:
+                check_effective(row)
+            recompute.recompute_one(row.pk)
+    device.refresh_from_db()
+    return device
+
+
+def _create_if_useful(device: Device, wanted: dict[str, Any], *, actor_id: UUID | None) -> None:
+    backend = wanted.get("backend", Backend.OPENWRT)
+    useful = backend != Backend.OPENWRT or any(wanted.get(name) for name in ("templates", "context", "config"))
+    if useful or assignment.group_template_ids(device.group_id, backend=backend):
+        config_create(device, actor_id=actor_id, **wanted)
+
+
+def _follow(config: Config, *, old_group: UUID | None, moved: bool) -> None:
+    """Let the templates follow a device into another group or organization."""
+    device = config.device
+    if moved:
+        ids = assignment.starting_ids(device, backend=config.backend)
+    else:
+        ids = assignment.swap_group(
+            assignment.current_ids(config.pk),
+            old=assignment.group_template_ids(old_group, backend=config.backend),
+            new=assignment.group_template_ids(device.group_id, backend=config.backend),
+        )
+    assignment.write(config, ids)
+    stale.mark(Q(pk=config.pk), cause=Cause.GROUP, background=False)
+
+
+@transaction.atomic
+def device_deactivate(device: Device, *, actor_id: UUID | None = None) -> Device:
+    """Take a device out of service: it is handed an empty configuration and then nothing (spec 2.2).
+
+    Its own settings and variables stay stored; its templates are unassigned. Raises Conflict.
+    """
+    config = locked(Config.objects.filter(device_id=device.pk)).first()
+    if config is not None:
+        assignment.write(config, [])
+        stale.mark(Q(pk=config.pk), cause=Cause.DEACTIVATED, actor_id=actor_id, background=False)
+    inventory.device_flag_set(device, deactivated=True)
+    if config is not None:
+        move(Config.objects.filter(pk=config.pk), Status.DEACTIVATING)
+        recompute.recompute_one(config.pk)
+        if Config.objects.filter(pk=config.pk, checksum=config.checksum).exclude(checksum="").exists():
+            move(Config.objects.filter(pk=config.pk), Status.DEACTIVATED)
+    if config is None or not Config.objects.filter(pk=config.pk, status=Status.DEACTIVATING).exists():
+        Device.objects.filter(pk=device.pk).update(management_ip=None)
+    device.refresh_from_db()
+    return device
+
+
+@transaction.atomic
+def device_activate(device: Device, *, actor_id: UUID | None = None) -> Device:
+    """Put a device back into service with its automatic templates. Raises Conflict."""
+    inventory.device_flag_set(device, deactivated=False)
+    config = locked(Config.objects.filter(device_id=device.pk)).first()
+    if config is not None:
+        config.device = device
+        assignment.write(config, assignment.starting_ids(device, backend=config.backend))
+        move(Config.objects.filter(pk=config.pk), Status.MODIFIED)
+        stale.mark(Q(pk=config.pk), cause=Cause.ACTIVATED, actor_id=actor_id, background=False)
+        recompute.recompute_one(config.pk)
+        confirmed = Config.objects.filter(pk=config.pk, checksum=config.applied_checksum).exclude(checksum="")
+        move(confirmed, Status.APPLIED)
+    device.refresh_from_db()
+    return device
+
+
+@transaction.atomic
+def device_delete(device: Device, *, force: bool = False) -> None:
+    """Delete a device that was deactivated and has confirmed it; `force` skips the check. Raises Forbidden."""
+    row = locked(Device.objects.filter(pk=device.pk)).first()
+    if row is None:
+        raise Conflict("The device is gone.")
+    config = config_of(row)
+    retired = row.is_deactivated and (config is None or config.status == Status.DEACTIVATED)
+    if not (force or retired):
+        raise Forbidden("The device must be deactivated before it can be deleted.")
+    Config.objects.filter(device_id=row.pk).update(revision=None)
+    row.delete()

@@ -1,0 +1,126 @@
+"""From stale to computed: render what changed, write a revision when the bytes really differ.
+
+A computation that lost a race writes nothing: the generation it read must be newer than the one stored. So it may
+run twice, be killed at any point, or meet a newer change half way; the rows left stale are simply taken up again.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, QuerySet
+
+from config_merge import inputs
+from config_merge.engine import Artefact, EngineError, render
+from config_merge.models import Config, ConfigRevision, Status
+from config_merge.status import after_computation
+from core.clock import now
+from core.db import bulk_set, claim, claiming, locked
+
+logger = logging.getLogger(__name__)
+CHUNK = 100
+WRITTEN = (
+    "checksum status error_reason problem computed_generation revision_id revision_number modified".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Computation:
+    """The outcome for one configuration: an artefact, or why there is none."""
+
+    config_id: UUID
+    generation: int
+    artefact: Artefact | None
+    problem: str = ""
+
+
+def stale_configs() -> QuerySet[Config]:
+    """Return the configurations that wait to be computed."""
+    return Config.objects.filter(generation__gt=F("computed_generation"))
+
+
+def compute(item: inputs.Inputs) -> Computation:
+    """Render one configuration; what the engine refuses becomes the outcome's `problem`."""
+    try:
+        artefact = render(backend=item.backend, tree=item.effective().tree, os=item.os)
+    except EngineError as error:
+        return Computation(item.config_id, item.generation, None, str(error)[:512])
+    return Computation(item.config_id, item.generation, artefact)
+
+
+def drain(*, chunk: int = CHUNK) -> int:
+    """Compute chunk by chunk until nothing is stale; returns how many configurations were computed."""
+    total = 0
+    while done := recompute_chunk(chunk):
+        total += done
+    if total:
+        logger.info("configurations computed", extra={"count": total})
+    return total
+
+
+def recompute_chunk(size: int = CHUNK) -> int:
+    """Compute up to `size` stale configurations that no other worker holds; returns how many were taken."""
+    with claiming():
+        configs = list(claim(stale_configs())[:size])
+        if configs:
+            store([compute(item) for item in inputs.load(configs)])
+    return len(configs)
+
+
+def recompute_one(config_id: UUID) -> None:
+    """Compute one configuration now if it is stale, waiting for whoever computes it already."""
+    with claiming():
+        configs = list(claim(stale_configs().filter(pk=config_id), wait=True))
+        if configs:
+            store([compute(item) for item in inputs.load(configs)])
+
+
+@transaction.atomic
+def store(computations: Sequence[Computation]) -> int:
+    """Write the outcomes that are still news; returns how many configurations got a new revision."""
+    rows = locked(Config.objects.filter(pk__in=[item.config_id for item in computations])).defer(
+        "config", "context"
+    )
+    current = {config.pk: config for config in rows}
+    news = [
+        (item, config)
+        for item in computations
+        if (config := current.get(item.config_id)) and config.computed_generation < item.generation
+    ]
+    revisions = [revision for item, config in news if (revision := _apply(item, config))]
+    ConfigRevision.objects.bulk_create(revisions)
+    bulk_set(
+        Config, WRITTEN, [(config.pk, [getattr(config, name) for name in WRITTEN]) for _, config in news]
+    )
+    return len(revisions)
+
+
+def _apply(item: Computation, config: Config) -> ConfigRevision | None:
+    """Move `config` (in memory) to the computed state; returns the revision to write, if the bytes changed."""
+    config.computed_generation = item.generation
+    config.problem = item.problem
+    artefact = item.artefact
+    if artefact is None or artefact.md5 == config.checksum:
+        return None
+    config.status = after_computation(
+        config.status, checksum=artefact.md5, previous=config.checksum, applied=config.applied_checksum
+    )
+    if config.status != Status.ERROR:
+        config.error_reason = ""
+    config.checksum = artefact.md5
+    config.revision_number += 1
+    config.modified = now()
+    revision = ConfigRevision(
+        config_id=config.pk,
+        number=config.revision_number,
+        artefact=artefact.archive,
+        checksum=artefact.md5,
+        sha256=artefact.sha256,
+        size=len(artefact.archive),
+        cause=config.stale_cause,
+        actor_id=config.stale_actor_id,
+    )
+    config.revision_id = revision.pk
+    return revision

@@ -1,0 +1,85 @@
+"""What devices say of their configuration. Only their word moves a configuration to `applied`.
+
+A batch of reports is one transaction with one UPDATE each; an error adds a notification for people.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Case, F, QuerySet, Value, When
+
+from config_merge.models import Config, Status
+from config_merge.status import after_report, clipped_reason
+from devices.models import Device
+from tenancy.models import Notification
+from tenancy.services import notify
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One device's word: `applied` or `error` with a reason, and optionally the md5 of what it applied."""
+
+    config_id: UUID
+    device_id: UUID
+    status: str
+    reason: str = ""
+    checksum: str = ""
+
+
+def take(report: Report) -> str:
+    """Record one report; returns the status the configuration has now."""
+    return take_many([report])[0]
+
+
+@transaction.atomic
+def take_many(reports: Sequence[Report]) -> list[str]:
+    """Record reports in order; returns the resulting statuses. Safe to repeat."""
+    return [_take(report) for report in reports]
+
+
+def _take(report: Report) -> str:
+    active = Config.objects.filter(pk=report.config_id).exclude(
+        status__in=(Status.DEACTIVATING, Status.DEACTIVATED)
+    )
+    if report.status == Status.APPLIED:
+        moved = _applied(active, report)
+    else:
+        moved = active.update(status=Status.ERROR, error_reason=clipped_reason(report.reason))
+        if moved:
+            _tell(report)
+    if moved:
+        return report.status
+    return _while_deactivating(report)
+
+
+def _applied(active: QuerySet[Config], report: Report) -> int:
+    """Move to `applied`; a device that names another checksum than the current one still has to fetch it."""
+    if not report.checksum:
+        return active.update(status=Status.APPLIED, error_reason="", applied_checksum=F("checksum"))
+    status = Case(When(checksum=report.checksum, then=Value(Status.APPLIED)), default=Value(Status.MODIFIED))
+    return active.update(status=status, error_reason="", applied_checksum=report.checksum[:32])
+
+
+def _while_deactivating(report: Report) -> str:
+    """Whatever a device says while it is taken out of service confirms that it is out (spec 1A.6)."""
+    leaving = Config.objects.filter(pk=report.config_id, status=Status.DEACTIVATING)
+    if leaving.update(
+        status=after_report(Status.DEACTIVATING, report.status), error_reason="", applied_checksum=F("checksum")
+    ):
+        Device.objects.filter(pk=report.device_id).update(management_ip=None)
+    return Status.DEACTIVATED.value
+
+
+def _tell(report: Report) -> None:
+    device = Device.objects.filter(pk=report.device_id).only("organization_id", "name").first()
+    if device is not None:
+        notify(
+            organization_id=device.organization_id,
+            kind="config_error",
+            level=Notification.Level.ERROR,
+            target_type="device",
+            target_id=device.pk,
+            message=f"{device.name} could not apply its configuration.",
+        )

@@ -1,0 +1,54 @@
+"""Marking configurations stale: one UPDATE, whatever the size of the fleet, and a ring at the worker's door.
+
+Deactivated devices keep the empty configuration they were given, so they are never marked here.
+"""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db.models import F, Q
+
+from config_merge import tasks
+from config_merge.models import Cause, Config
+from core.wake import wake
+from devices.events import DeviceChanged, GroupVariablesChanged, OrganizationVariablesChanged
+
+RENDERED_DEVICE_FIELDS = frozenset({"name", "mac_address", "key", "os", "hardware_id", "organization", "group"})
+
+
+def mark(condition: Q, *, cause: str, actor_id: UUID | None = None, background: bool = True) -> int:
+    """Mark the configurations that meet `condition` stale; returns how many.
+
+    With `background` a worker is asked to compute them after the commit; without, the caller does it itself.
+    """
+    marked = Config.objects.filter(condition, device__is_deactivated=False).update(
+        generation=F("generation") + 1, stale_cause=cause, stale_actor_id=actor_id
+    )
+    if marked and background:
+        wake(tasks.recompute_stale)
+    return marked
+
+
+def mark_template_users(template_ids: Iterable[UUID], *, actor_id: UUID | None = None) -> int:
+    """Mark every configuration that uses one of the templates."""
+    return mark(
+        Q(pk__in=Config.templates.through.objects.filter(template_id__in=list(template_ids)).values("config_id")),
+        cause=Cause.TEMPLATE,
+        actor_id=actor_id,
+    )
+
+
+def on_group_variables(event: GroupVariablesChanged) -> None:
+    """Mark the members of a group (subscriber)."""
+    mark(Q(device__group_id=event.group_id), cause=Cause.GROUP)
+
+
+def on_organization_variables(event: OrganizationVariablesChanged) -> None:
+    """Mark all devices of an organization (subscriber)."""
+    mark(Q(device__organization_id=event.organization_id), cause=Cause.ORGANIZATION)
+
+
+def on_device_changed(event: DeviceChanged) -> None:
+    """Mark a device whose rendered fields changed (subscriber)."""
+    if event.fields & RENDERED_DEVICE_FIELDS:
+        mark(Q(device_id=event.device_id), cause=Cause.DEVICE)

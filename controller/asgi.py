@@ -1,0 +1,131 @@
+"""One ASGI callable for everything: agents, people, websockets, health and start-up.
+
+Why it exists: fleets poll. A request for `/controller/` reaches its own thin application before any of Django's
+machinery. Invariant: every server that runs this callable (uvicorn, granian, `manage.py up`) behaves the same.
+"""
+
+import asyncio
+import ipaddress
+import json
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controller.settings")
+django_application = get_asgi_application()
+
+# These need the apps that the line above has loaded.
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import URLRouter  # noqa: E402
+from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+from django.conf import settings  # noqa: E402
+from django.urls import re_path  # noqa: E402
+
+from config_merge.agent import asgi as agent  # noqa: E402
+from controller import health, server  # noqa: E402
+from core.net import client_address  # noqa: E402
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+AGENT_PREFIX = "/controller/"
+UNKNOWN_PATH = 4404
+
+
+async def refuse(_scope: Scope, receive: Receive, send: Send) -> None:
+    """Close a websocket on a path nobody serves; before `accept` servers turn this into HTTP 403."""
+    await receive()
+    await send({"type": "websocket.close", "code": UNKNOWN_PATH})
+
+
+websocket_application = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter([re_path(r"", refuse)])))
+
+
+def is_trusted(address: str) -> bool:
+    """Whether `address` is one of our proxies."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in settings.MUSTER.trusted_proxies)
+
+
+def behind_proxy(scope: Scope) -> Scope:
+    """The scope with the client's own address and scheme when a trusted proxy states them."""
+    trusted = settings.MUSTER.trusted_proxies
+    client = scope.get("client")
+    if not trusted or not client or not is_trusted(client[0]):
+        return scope
+    # Repeated headers make one list, as RFC 9110 section 5.3 has it.
+    headers: dict[bytes, str] = {}
+    for name, value in scope["headers"]:
+        if name in {b"x-forwarded-for", b"x-forwarded-proto"}:
+            headers[name] = f"{headers[name]},{value.decode('latin1')}" if name in headers else value.decode("latin1")
+    changed = dict(scope)
+    address = client_address(client[0], headers.get(b"x-forwarded-for", ""), trusted)
+    if address and address != client[0]:
+        changed["client"] = (address, 0)
+    scheme = headers.get(b"x-forwarded-proto", "").split(",")[-1].strip().lower()
+    if scheme in {"http", "https"}:
+        secure = scheme == "https"
+        changed["scheme"] = ("wss" if secure else "ws") if scope["type"] == "websocket" else scheme
+    return changed
+
+
+async def _json(send: Send, *, status: int, body: dict[str, Any], head: bool) -> None:
+    content = json.dumps(body).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(content)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else content})
+
+
+async def _health(scope: Scope, send: Send) -> None:
+    """Answered before Django, so that a probe needs neither a known Host header nor a free request thread."""
+    head = scope["method"] == "HEAD"
+    if scope["path"] == "/healthz":
+        await _json(send, status=200, body={"status": "ok"}, head=head)
+        return
+    report = await asyncio.to_thread(health.probe.report)
+    await _json(send, status=report.status, body=report.as_json(), head=head)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Start and stop what lives as long as the server does; Django's own application does not speak lifespan."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            server.set_loop(asyncio.get_running_loop())
+            await agent.startup()
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await agent.shutdown()
+            server.set_loop(None)
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Send each scope to the one who answers it; agents first, they are the load."""
+    kind = scope["type"]
+    if kind == "http":
+        path = scope["path"]
+        if path.startswith(AGENT_PREFIX):
+            await agent.application(scope, receive, send)
+        elif path in {"/healthz", "/readyz"} and scope["method"] in {"GET", "HEAD"}:
+            await _health(scope, send)
+        else:
+            await django_application(behind_proxy(scope), receive, send)
+    elif kind == "websocket":
+        await websocket_application(behind_proxy(scope), receive, send)
+    elif kind == "lifespan":
+        await _lifespan(receive, send)
+    else:
+        raise ValueError(f"unknown scope type {kind!r}")

@@ -1,0 +1,426 @@
+"""The only place that reads Muster's environment variables.
+
+Why it exists: a misspelt or half-given environment must be refused with one clear sentence before anything starts,
+and the table of variables in the documentation must be the very one the program obeys. Invariant: every variable is
+one field of `Environment`, whose metadata carries its name, its parser and its one-line explanation; no Django here.
+"""
+
+import argparse
+import base64
+import binascii
+import ipaddress
+import re
+import socket
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+PREFIX = "MUSTER_"
+MINIMUM_SECRET_LENGTH = 32
+# Values that documentation, examples and habit put in place of a secret: none may guard a real installation.
+PLACEHOLDER = re.compile(r"change[-_ ]?me|insecure|example|placeholder|^(secret|password|test|default|muster)", re.I)
+WILDCARD_HOSTS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, never listened on from here
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class InvalidEnvironment(ValueError):
+    """A variable of the environment is missing or malformed; the text is for the person who starts Muster."""
+
+
+@dataclass(frozen=True)
+class PostgresUrl:
+    """The parts of MUSTER_DATABASE_URL; `options` are libpq parameters such as sslmode."""
+
+    host: str
+    port: int | None
+    name: str
+    user: str
+    password: str = field(repr=False)
+    options: tuple[tuple[str, str], ...] = ()
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _list(value: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in value.split(",") if item.strip())
+
+
+def _flag(value: str) -> bool:
+    lowered = value.lower()
+    if lowered in {"1", "true", "yes", "on"}:
+        return True
+    if lowered in {"0", "false", "no", "off"}:
+        return False
+    raise InvalidEnvironment("expected yes or no")
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not low <= int(value) <= high:
+            raise InvalidEnvironment(f"expected a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+def _choice(*allowed: str, upper: bool = False) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        word = value.upper() if upper else value.lower()
+        if word not in allowed:
+            raise InvalidEnvironment(f"expected one of {', '.join(allowed)}")
+        return word
+
+    return parse
+
+
+def _path(value: str) -> Path:
+    path = Path(value).expanduser()
+    return path if path.is_absolute() else (ROOT / path).resolve()
+
+
+def _networks(value: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(item, strict=False) for item in _list(value))
+    except ValueError as error:
+        raise InvalidEnvironment("expected addresses or networks such as 10.0.0.0/8, separated by commas") from error
+
+
+def _encryption_keys(value: str) -> tuple[str, ...]:
+    keys = _list(value)
+    for position, key in enumerate(keys, start=1):
+        try:
+            raw = base64.b64decode(key.encode(), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise InvalidEnvironment(f"key {position} is not url-safe base64") from error
+        if len(raw) != 32:
+            raise InvalidEnvironment(f"key {position} holds {len(raw)} bytes, 32 are needed")
+    return keys
+
+
+def postgres_url(value: str) -> PostgresUrl:
+    """The parts of `postgres://user:password@host:port/name?option=value`; raises InvalidEnvironment.
+
+    >>> postgres_url("postgres://u:p%40@db:5433/muster?sslmode=require").options
+    (('sslmode', 'require'),)
+    """
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except ValueError as error:
+        raise InvalidEnvironment("not a URL") from error
+    name = unquote(url.path.lstrip("/"))
+    if url.scheme not in {"postgres", "postgresql"} or not name or "/" in name:
+        raise InvalidEnvironment("expected postgres://user:password@host:port/name")
+    return PostgresUrl(
+        host=unquote(url.hostname or ""),
+        port=port,
+        name=name,
+        user=unquote(url.username or ""),
+        password=unquote(url.password or ""),
+        options=tuple(parse_qsl(url.query)),
+    )
+
+
+def _redis(value: str) -> str:
+    try:
+        url = urlsplit(value)
+        port_is_valid = url.port is None or url.port > 0
+    except ValueError as error:
+        raise InvalidEnvironment("not a URL") from error
+    if url.scheme not in {"redis", "rediss"} or not url.hostname or not port_is_valid:
+        raise InvalidEnvironment("expected redis://[:password@]host[:port][/number] or rediss://…")
+    return value
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    origins = _list(value)
+    if not all(re.fullmatch(r"https?://[^/\s]+", origin) for origin in origins):
+        raise InvalidEnvironment("expected origins such as https://muster.example.org, separated by commas")
+    return origins
+
+
+def _http_url(value: str) -> str:
+    if not re.fullmatch(r"https?://\S+", value):
+        raise InvalidEnvironment("expected http://… or https://…")
+    return value
+
+
+def _rate(value: str) -> str:
+    if not re.fullmatch(r"[0-9]+/(s|sec|second|m|min|minute|h|hour|d|day)", value):
+        raise InvalidEnvironment("expected a rate such as 30/min")
+    return value
+
+
+def _variable(
+    name: str, doc: str, *, parse: Callable[[str], Any] = _text, default: Any = "", shown: str = "", secret: bool = False
+) -> Any:
+    """Declare one variable: `shown` words its default in the table where the value itself would not explain."""
+    return field(
+        default=default,
+        repr=not secret,
+        metadata={"name": PREFIX + name, "doc": doc, "parse": parse, "shown": shown, "secret": secret},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Every setting a deployment may choose. An empty variable counts as one that is not set."""
+
+    data_dir: Path = _variable(
+        "DATA_DIR",
+        "Directory of the SQLite database, generated secrets and uploaded files; relative to the checkout.",
+        parse=_path,
+        default=ROOT / "var",
+        shown="`var/`",
+    )
+    host: str = _variable("HOST", "Address `manage.py up` listens on.", default="127.0.0.1")
+    port: int = _variable("PORT", "TCP port `manage.py up` listens on.", parse=_integer(1, 65535), default=8000)
+    secret_key: str = _variable(
+        "SECRET_KEY",
+        "Signs sessions and form tokens; at least 32 characters. Required with PostgreSQL or Redis.",
+        shown="generated into `secrets.json`",
+        secret=True,
+    )
+    encryption_keys: tuple[str, ...] = _variable(
+        "ENCRYPTION_KEYS",
+        "Keys of stored secrets, comma separated, each 32 bytes in url-safe base64: the first encrypts, all decrypt. "
+        "Required with PostgreSQL or Redis.",
+        parse=_encryption_keys,
+        default=(),
+        shown="generated into `secrets.json`",
+        secret=True,
+    )
+    allowed_hosts: tuple[str, ...] = _variable(
+        "ALLOWED_HOSTS",
+        "Host names people may use to reach the web pages and the API, comma separated; `.example.org` also matches "
+        "its subdomains, `*` any name.",
+        parse=_list,
+        default=(),
+        shown="loopback names, this machine's name and `MUSTER_HOST`; any name when the default mode listens on every "
+        "address",
+    )
+    database_url: PostgresUrl | None = _variable(
+        "DATABASE_URL",
+        "`postgres://user:password@host:port/name`, libpq parameters after `?`. Without it: SQLite in the data "
+        "directory.",
+        parse=postgres_url,
+        default=None,
+        shown="SQLite",
+        secret=True,
+    )
+    redis_url: str = _variable(
+        "REDIS_URL",
+        "`redis://host:port/number`: task broker, cache and channel layer. Without it these live inside the one "
+        "process of `manage.py up`.",
+        parse=_redis,
+        shown="in memory",
+        secret=True,
+    )
+    nodes_domain: str = _variable(
+        "NODES_DOMAIN",
+        "Domain with wildcard DNS under which edge nodes and gateways are served as `<device id>.<domain>`.",
+        shown="path prefix only",
+    )
+    admin_password: str = _variable(
+        "ADMIN_PASSWORD",
+        "Password of the first administrator, used only when `manage.py up` finds an empty database.",
+        shown="generated and printed once",
+        secret=True,
+    )
+    trusted_proxies: tuple[Network, ...] = _variable(
+        "TRUSTED_PROXIES",
+        "Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+        parse=_networks,
+        default=(),
+        shown="none",
+    )
+    tls: bool = _variable(
+        "TLS",
+        "`yes` when people reach Muster only over HTTPS: cookies are marked secure and HSTS is sent.",
+        parse=_flag,
+        default=False,
+        shown="`no`",
+    )
+    csrf_origins: tuple[str, ...] = _variable(
+        "CSRF_ORIGINS",
+        "Origins trusted for forms when the proxy changes the host name, such as `https://muster.example.org`.",
+        parse=_origins,
+        default=(),
+        shown="none",
+    )
+    log_level: str = _variable(
+        "LOG_LEVEL",
+        "Least severe level written: DEBUG, INFO, WARNING or ERROR.",
+        parse=_choice("DEBUG", "INFO", "WARNING", "ERROR", upper=True),
+        default="INFO",
+    )
+    log_format: str = _variable(
+        "LOG_FORMAT",
+        "`console`, `json`, or `auto`: console in a terminal and JSON elsewhere.",
+        parse=_choice("auto", "console", "json"),
+        default="auto",
+    )
+    worker_threads: int = _variable(
+        "WORKER_THREADS",
+        "Threads of the task worker inside `manage.py up`.",
+        parse=_integer(1, 64),
+        default=2,
+    )
+    database_pool: int = _variable(
+        "DATABASE_POOL",
+        "Most PostgreSQL connections one process keeps open.",
+        parse=_integer(1, 1000),
+        default=16,
+    )
+    token_rate: str = _variable(
+        "TOKEN_RATE",
+        "How often one address may ask for an API token, as number/period.",
+        parse=_rate,
+        default="30/min",
+    )
+    registration_enabled: bool = _variable(
+        "REGISTRATION_ENABLED",
+        "`no` refuses every device registration, whatever an organization allows.",
+        parse=_flag,
+        default=True,
+        shown="`yes`",
+    )
+    registration_self_creation: bool = _variable(
+        "REGISTRATION_SELF_CREATION",
+        "`no` lets only devices register that somebody created before.",
+        parse=_flag,
+        default=True,
+        shown="`yes`",
+    )
+    consistent_registration: bool = _variable(
+        "CONSISTENT_REGISTRATION",
+        "`no` ignores the key a device sends when it registers: it then cannot come back as the same device.",
+        parse=_flag,
+        default=True,
+        shown="`yes`",
+    )
+    hardware_id: bool = _variable(
+        "HARDWARE_ID",
+        "`yes` derives device keys from the hardware id where there is one, instead of the MAC address.",
+        parse=_flag,
+        default=False,
+        shown="`no`",
+    )
+    shared_management_ip: bool = _variable(
+        "SHARED_MANAGEMENT_IP",
+        "`no` when organizations use overlapping management networks: an address is then unique only within one.",
+        parse=_flag,
+        default=True,
+        shown="`yes`",
+    )
+    poll_seconds: int = _variable(
+        "POLL_SECONDS",
+        "Mean time between two polls suggested to agents, in seconds; each answer varies it by a tenth.",
+        parse=_integer(1, 86400),
+        default=120,
+    )
+    s3_bucket: str = _variable(
+        "S3_BUCKET", "Bucket that keeps uploaded files instead of the data directory.", shown="files on disk"
+    )
+    s3_endpoint: str = _variable(
+        "S3_ENDPOINT", "Endpoint of an S3-compatible service.", parse=_http_url, shown="Amazon's"
+    )
+    s3_region: str = _variable("S3_REGION", "Region of the bucket.", shown="the SDK's")
+    s3_access_key: str = _variable("S3_ACCESS_KEY", "Access key id.", shown="the SDK's own search", secret=True)
+    s3_secret_key: str = _variable("S3_SECRET_KEY", "Secret access key.", shown="the SDK's own search", secret=True)
+    s3_prefix: str = _variable("S3_PREFIX", "Folder inside the bucket.", shown="the bucket's top")
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, str]) -> "Environment":
+        """Read every variable from `mapping` (normally os.environ); raises InvalidEnvironment naming the culprit.
+
+        >>> Environment.from_mapping({"MUSTER_PORT": "9000"}).port
+        9000
+        """
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            name, raw = item.metadata["name"], mapping.get(item.metadata["name"], "").strip()
+            if not raw:
+                continue
+            try:
+                values[item.name] = item.metadata["parse"](raw)
+            except InvalidEnvironment as error:
+                raise InvalidEnvironment(f"{name}: {error}") from error
+        environment = cls(**values)
+        environment._check_secrets()
+        return environment
+
+    @property
+    def default_mode(self) -> bool:
+        """True when everything lives in one process and one directory: no PostgreSQL and no Redis were given."""
+        return self.database_url is None and not self.redis_url
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Host names the web answers to: those given, or the ones that can only mean this machine."""
+        if self.allowed_hosts:
+            return self.allowed_hosts
+        if self.default_mode and self.host in WILDCARD_HOSTS:
+            return ("*",)
+        named = {"localhost", ".localhost", "127.0.0.1", "[::1]", socket.gethostname().lower()}
+        if self.host not in WILDCARD_HOSTS:
+            named.add(f"[{self.host}]" if ":" in self.host else self.host.lower())
+        return tuple(sorted(named))
+
+    def _check_secrets(self) -> None:
+        """Refuse absent or well-known secrets where a deployment is more than one person's first look."""
+        if self.default_mode:
+            return
+        why = "with MUSTER_DATABASE_URL or MUSTER_REDIS_URL every process must be given the same secrets"
+        if not self.secret_key:
+            raise InvalidEnvironment(f"MUSTER_SECRET_KEY is missing: {why}")
+        if len(self.secret_key) < MINIMUM_SECRET_LENGTH or PLACEHOLDER.search(self.secret_key):
+            raise InvalidEnvironment(
+                f"MUSTER_SECRET_KEY is a known default or shorter than {MINIMUM_SECRET_LENGTH} characters; "
+                "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+            )
+        if not self.encryption_keys:
+            raise InvalidEnvironment(f"MUSTER_ENCRYPTION_KEYS is missing: {why}")
+        for position, key in enumerate(self.encryption_keys, start=1):
+            if len(set(base64.urlsafe_b64decode(key))) < 8:
+                raise InvalidEnvironment(f"MUSTER_ENCRYPTION_KEYS: key {position} is a known default, not a random key")
+
+
+def adopt_arguments(environ: MutableMapping[str, str], *, arguments: Sequence[str]) -> None:
+    """Put the options of `manage.py up` where the settings will find them: those load before a command reads its own.
+
+    >>> environ = {}
+    >>> adopt_arguments(environ, arguments=["up", "--port", "9000", "--host=::1"])
+    >>> sorted(environ.items())
+    [('MUSTER_HOST', '::1'), ('MUSTER_PORT', '9000')]
+    """
+    if not arguments or arguments[0] != "up":
+        return
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("host", "port", "data-dir"):
+        parser.add_argument(f"--{name}", nargs="?")
+    chosen, _others = parser.parse_known_args(list(arguments[1:]))
+    for name, value in vars(chosen).items():
+        if value is not None:
+            environ[PREFIX + name.upper()] = str(Path(value).absolute()) if name == "data_dir" else value
+
+
+def unknown_names(mapping: Mapping[str, str]) -> list[str]:
+    """Names in `mapping` that look like Muster's but are not: most often a misspelling."""
+    known = {item.metadata["name"] for item in fields(Environment)}
+    return sorted(name for name in mapping if name.startswith(PREFIX) and name not in known)
+
+
+def table() -> str:
+    """The Markdown table of every variable, as docs/environment.md shows it."""
+    rows = ["| Variable | Default | Meaning |", "|---|---|---|"]
+    for item in fields(Environment):
+        shown = item.metadata["shown"] or f"`{item.default}`"
+        rows.append(f"| `{item.metadata['name']}` | {shown} | {item.metadata['doc']} |")
+    return "\n".join(rows) + "\n"

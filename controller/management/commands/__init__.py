@@ -1,0 +1,1 @@
+"""Commands of the roof: one module each, named as typed after `manage.py`."""

@@ -1,0 +1,191 @@
+"""Django settings: the translation of `Environment` into Django's names, and the list of apps that make the product.
+
+Invariant: nothing here reads the environment except through `controller.env`; debug pages are never on; the same file
+serves one laptop and many machines, the environment alone choosing which.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from controller import databases, keyfile, logs
+from controller.env import Environment, InvalidEnvironment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+try:
+    MUSTER = Environment.from_mapping(os.environ)
+except InvalidEnvironment as error:
+    raise ImproperlyConfigured(str(error)) from error
+MUSTER_DEFAULT_MODE = MUSTER.default_mode
+
+if MUSTER_DEFAULT_MODE and not (MUSTER.secret_key and MUSTER.encryption_keys):
+    try:
+        _generated = keyfile.load_or_create(
+            directory=MUSTER.data_dir, database=MUSTER.data_dir / databases.SQLITE_NAME
+        )
+    except (keyfile.KeyFileError, OSError) as error:
+        raise ImproperlyConfigured(str(error)) from error
+    SECRET_KEY = MUSTER.secret_key or _generated.secret_key
+    MUSTER_ENCRYPTION_KEYS = list(MUSTER.encryption_keys or _generated.encryption_keys)
+else:
+    MUSTER.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    SECRET_KEY = MUSTER.secret_key
+    MUSTER_ENCRYPTION_KEYS = list(MUSTER.encryption_keys)
+
+DEBUG = False
+ALLOWED_HOSTS = list(MUSTER.hosts)
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "channels",
+    "controller",
+    "core",
+    "tenancy",
+    "devices",
+    "config_merge",
+]
+
+MIDDLEWARE = [
+    "controller.logs.RequestIdMiddleware",
+    "controller.headers.SecurityHeadersMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "controller.urls"
+ASGI_APPLICATION = "controller.asgi.application"
+WSGI_APPLICATION = "controller.wsgi.application"
+APPEND_SLASH = False
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "controller" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+DATABASES = {"default": databases.database(MUSTER)}
+CACHES = {"default": databases.cache(MUSTER)}
+CHANNEL_LAYERS = {"default": databases.channel_layer(MUSTER)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+MEDIA_ROOT = MUSTER.data_dir / "media"
+STATIC_URL = "/static/"
+STATIC_ROOT = MUSTER.data_dir / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
+STORAGES = {"default": databases.file_storage(MUSTER), "staticfiles": databases.static_storage(STATIC_ROOT)}
+# A fresh clone has collected nothing: whitenoise then serves each app's own files.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+# --- who ------------------------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "tenancy.User"
+AUTHENTICATION_BACKENDS = ["tenancy.backends.MembershipBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+
+# --- what a browser is told -----------------------------------------------------------------------------------------
+
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = MUSTER.tls
+SECURE_HSTS_SECONDS = 31_536_000 if MUSTER.tls else 0
+CSRF_TRUSTED_ORIGINS = list(MUSTER.csrf_origins)
+CSRF_FAILURE_VIEW = "controller.errors.csrf_failure"
+MUSTER_TRUSTED_PROXIES = list(MUSTER.trusted_proxies)
+
+# --- REST -----------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    # Bearer first: its WWW-Authenticate header is what turns an anonymous request's refusal into 401.
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "tenancy.api.authentication.BearerTokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PAGINATION_CLASS": "core.pagination.PageNumber",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_PARSER_CLASSES": [
+        "rest_framework.parsers.JSONParser",
+        "rest_framework.parsers.FormParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
+    "DEFAULT_RENDERER_CLASSES": [
+        "rest_framework.renderers.JSONRenderer",
+        "rest_framework.renderers.BrowsableAPIRenderer",
+    ],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_RATES": {"token": MUSTER.token_rate},
+    "EXCEPTION_HANDLER": "core.problems.exception_handler",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Muster",
+    "DESCRIPTION": "Controller for mixed fleets of network devices.",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": "/api/v1/",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "filter": True},
+}
+
+UNFOLD = {"SITE_TITLE": "Muster", "SITE_HEADER": "Muster", "SITE_SYMBOL": "hub", "SHOW_VIEW_ON_SITE": False}
+
+# --- language, time, logs ---------------------------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+LOGGING = logs.configuration(
+    level=MUSTER.log_level, style=MUSTER.log_format, terminal=sys.stderr.isatty() if sys.stderr else False
+)

@@ -1,0 +1,32 @@
+"""Which route belongs to which floor. Each app brings its own routes; the roof only says where they hang."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import (
+    SpectacularJSONAPIView,
+    SpectacularRedocView,
+    SpectacularSwaggerSplitView,
+    SpectacularYAMLAPIView,
+)
+
+from controller import errors, health
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="/admin/"), name="home"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("admin/", admin.site.urls),
+    path("api/v1/users/", include("tenancy.api.urls")),
+    path("api/v1/controller/", include("config_merge.api.urls")),
+    path("api/v1/docs.json", SpectacularJSONAPIView.as_view(), name="schema"),
+    path("api/v1/docs.yaml", SpectacularYAMLAPIView.as_view(), name="schema-yaml"),
+    path("api/v1/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("api/v1/redoc/", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    path("controller/", include("config_merge.agent.urls")),
+]
+
+handler400 = errors.bad_request
+handler403 = errors.forbidden
+handler404 = errors.not_found
+handler500 = errors.server_error

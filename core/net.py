@@ -1,0 +1,45 @@
+"""Whose request is it? The client's address behind trusted proxies only."""
+
+import ipaddress
+from collections.abc import Sequence
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def trusted_networks(proxies: Sequence[str]) -> tuple[Network, ...]:
+    """Parse addresses and CIDR blocks of trusted proxies; raises ValueError for anything else."""
+    return tuple(ipaddress.ip_network(proxy, strict=False) for proxy in proxies)
+
+
+def valid_address(text: str) -> str | None:
+    """Return the canonical form of an IP address, or None when `text` is not one.
+
+    >>> valid_address("10.0.0.1"), valid_address("notanip")
+    ('10.0.0.1', None)
+    """
+    try:
+        return str(ipaddress.ip_address(text.strip()))
+    except ValueError:
+        return None
+
+
+def client_address(peer: str | None, forwarded_for: str, trusted: Sequence[Network]) -> str | None:
+    """Return the address of the client as far as it can be trusted.
+
+    `peer` is the socket's other end, `forwarded_for` the X-Forwarded-For header. Walking from the right,
+    the first address that is not one of our proxies is the client's; nothing left of it is believed.
+
+    >>> client_address("127.0.0.1", "1.2.3.4, 10.0.0.9", trusted_networks(["127.0.0.1", "10.0.0.0/8"]))
+    '1.2.3.4'
+    >>> client_address("9.9.9.9", "1.2.3.4", trusted_networks(["127.0.0.1"]))
+    '9.9.9.9'
+    """
+    current = valid_address(peer) if peer else None
+    for hop in reversed([part for part in forwarded_for.split(",") if part.strip()]):
+        if current is None or not any(ipaddress.ip_address(current) in network for network in trusted):
+            return current
+        claimed = valid_address(hop)
+        if claimed is None:
+            return current
+        current = claimed
+    return current

@@ -1,0 +1,45 @@
+"""How the REST dialect words errors: DRF's JSON, for Django's and our own exceptions too."""
+
+from typing import Any
+
+from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, ValidationError
+from django.db import DataError, IntegrityError
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as drf_exception_handler
+
+from core.errors import Conflict, Forbidden, NotFound
+
+ALL = NON_FIELD_ERRORS
+
+
+def as_drf_validation_error(error: ValidationError) -> exceptions.ValidationError:
+    """Turn a model's or service's error into DRF's, keeping its fields (`__all__` for the whole object)."""
+    if hasattr(error, "error_dict"):
+        return exceptions.ValidationError(error.message_dict)
+    return exceptions.ValidationError({ALL: error.messages})
+
+
+def translate(error: Exception) -> Exception:
+    """Return the DRF exception that says what `error` says."""
+    match error:
+        case ValidationError():
+            return as_drf_validation_error(error)
+        case NotFound() | Http404():
+            return exceptions.NotFound(str(error) or None)
+        case Forbidden() | PermissionDenied():
+            return exceptions.PermissionDenied(str(error) or None)
+        case Conflict():
+            return exceptions.ValidationError({ALL: [str(error)]})
+        case IntegrityError():
+            return exceptions.ValidationError({ALL: ["The change conflicts with another object."]})
+        case DataError():
+            return exceptions.ValidationError({ALL: ["A value cannot be stored."]})
+        case _:
+            return error
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's handler behind our translation; what it does not know becomes a 500 and is logged."""
+    return drf_exception_handler(translate(error), context)

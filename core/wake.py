@@ -1,0 +1,26 @@
+"""The doorbell: after the commit, ask a worker to look at the database.
+
+The rows are the truth. A message that is lost, or a broker that is down, delays work until the sweeper's next
+round; it never loses it.
+"""
+
+import logging
+from typing import Any
+
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+logger = logging.getLogger(__name__)
+
+
+def ring(task: Any, *args: Any) -> None:
+    """Send `task` now; a broker that does not answer is logged, not raised."""
+    try:
+        task.apply_async(args=args, retry=False, ignore_result=True)
+    except (OperationalError, OSError) as error:
+        logger.warning("broker unreachable, the sweeper will find the work: %s", type(error).__name__)
+
+
+def wake(task: Any, *args: Any) -> None:
+    """Send `task` once the current transaction has committed."""
+    transaction.on_commit(lambda: ring(task, *args))

@@ -1,0 +1,236 @@
+"""Every write to devices, groups and organizations' fleet settings.
+
+What a device *should be* follows by event (`devices.events`); nothing here knows about configurations.
+"""
+
+import hashlib
+import ipaddress
+import secrets
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db import transaction
+
+from core.crypto import digest
+from core.db import locked
+from core.errors import Conflict, Forbidden
+from core.events import publish
+from devices.events import DeviceChanged, GroupVariablesChanged, OrganizationVariablesChanged
+from devices.models import Device, DeviceGroup, FleetSettings
+from tenancy.events import OrganizationCreated
+
+DEVICE_FIELDS = frozenset(
+    "organization group name mac_address key model os system notes last_ip management_ip hardware_id".split()
+)
+
+
+def consistent_key(*, identity: str, shared_secret: str) -> str:
+    """Return the key a device and the controller derive alike (spec 1A.8): md5 hex of `identity+secret`.
+
+    `identity` is the hardware id where that is in use, else the MAC address as the device prints it.
+    """
+    return hashlib.md5(f"{identity}+{shared_secret}".encode(), usedforsecurity=False).hexdigest()
+
+
+# --- fleet settings -------------------------------------------------------------------------------------------
+
+
+def fleet_settings_create(event: OrganizationCreated) -> None:
+    """Give a new organization its settings with a random secret (subscriber)."""
+    secret = secrets.token_hex(16)
+    FleetSettings.objects.create(
+        organization_id=event.organization_id, shared_secret=secret, shared_secret_digest=digest(secret)
+    )
+
+
+@transaction.atomic
+def fleet_settings_update(settings_row: FleetSettings, **changes: Any) -> FleetSettings:
+    """Change secret, limit, registration or variables of an organization. Raises ValidationError."""
+    before = FleetSettings.objects.get(pk=settings_row.pk)
+    for name, value in changes.items():
+        setattr(settings_row, name, value)
+    settings_row.shared_secret_digest = digest(settings_row.shared_secret)
+    settings_row.full_clean(exclude=["shared_secret_digest"])
+    taken = FleetSettings.objects.filter(shared_secret_digest=settings_row.shared_secret_digest)
+    if len(settings_row.shared_secret) < 8 or taken.exclude(pk=settings_row.pk).exists():
+        raise ValidationError({"shared_secret": "Choose another secret: it is too short or in use."})
+    limit = settings_row.device_limit
+    if limit and limit != before.device_limit:
+        count = Device.objects.filter(organization_id=settings_row.pk).count()
+        if limit < count:
+            raise ValidationError({"device_limit": f"The organization already has {count} devices."})
+    settings_row.save()
+    if settings_row.context != before.context:
+        publish(OrganizationVariablesChanged(organization_id=settings_row.pk))
+    return settings_row
+
+
+# --- groups ---------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def group_create(**fields: Any) -> DeviceGroup:
+    """Create a device group. Raises ValidationError."""
+    group = DeviceGroup(**fields)
+    _check_group_meta(group)
+    group.full_clean()
+    group.save(force_insert=True)
+    return group
+
+
+@transaction.atomic
+def group_update(group: DeviceGroup, **changes: Any) -> DeviceGroup:
+    """Change the named fields of a group. Its organization stays. Raises ValidationError."""
+    before = DeviceGroup.objects.get(pk=group.pk)
+    for name, value in changes.items():
+        setattr(group, name, value)
+    if group.organization_id != before.organization_id and group.devices.exists():
+        raise ValidationError({"organization": "A group with devices cannot move to another organization."})
+    _check_group_meta(group)
+    group.full_clean()
+    group.save()
+    if group.context != before.context:
+        publish(GroupVariablesChanged(group_id=group.pk))
+    return group
+
+
+def _check_group_meta(group: DeviceGroup) -> None:
+    if not isinstance(group.meta_data, dict):
+        raise ValidationError({"meta_data": "The supplied value is not a JSON object."})
+
+
+# --- devices --------------------------------------------------------------------------------------------------
+
+
+def limit_check(*, organization_id: UUID, organization_name: str, limit: int | None) -> None:
+    """Refuse one more device when the organization's limit is reached; null admits none, 0 any number.
+
+    Call it inside the transaction that adds the device: it serialises the adders of a limited organization.
+    Raises ValidationError.
+    """
+    if limit == 0:
+        return
+    if limit is not None:
+        locked(FleetSettings.objects.filter(pk=organization_id)).values_list("pk").first()
+        if Device.objects.filter(organization_id=organization_id).count() < limit:
+            return
+    raise ValidationError(
+        {NON_FIELD_ERRORS: [f"The maximum number of devices allowed for {organization_name} has been reached."]}
+    )
+
+
+def _normalise(device: Device) -> None:
+    """Bring a device into the form that is stored: upper-case MAC, null instead of empty hardware id, a key."""
+    device.mac_address = (device.mac_address or "").upper()
+    device.hardware_id = device.hardware_id or None
+    if not device.key and device.organization_id:
+        secret = FleetSettings.objects.filter(pk=device.organization_id).first()
+        identity = (settings.MUSTER.hardware_id and device.hardware_id) or device.mac_address
+        device.key = (
+            consistent_key(identity=identity, shared_secret=secret.shared_secret)
+            if secret
+            else secrets.token_hex(16)
+        )
+    device.key_digest = digest(device.key)
+
+
+def _check_relations(device: Device) -> None:
+    if device.group is not None and device.group.organization_id != device.organization_id:
+        raise ValidationError({"group": "The group belongs to another organization than the device."})
+
+
+def _full_clean(device: Device) -> None:
+    """Validate a device; the digest's uniqueness is worded as the key's."""
+    _check_relations(device)
+    try:
+        device.full_clean()
+    except ValidationError as error:
+        messages = dict(error.error_dict)
+        if messages.pop("key_digest", None):
+            messages["key"] = [ValidationError("Device with this Key already exists.")]
+        raise ValidationError(messages) from error
+
+
+@transaction.atomic
+def device_create(*, check_limit: bool = True, **fields: Any) -> Device:
+    """Create a device; `fields` are model fields. Raises ValidationError."""
+    device = Device(**fields)
+    _normalise(device)
+    if check_limit:
+        limit = FleetSettings.objects.filter(pk=device.organization_id).values_list("device_limit", flat=True)
+        limit_check(
+            organization_id=device.organization_id,
+            organization_name=device.organization.name,
+            limit=limit.first() if limit else 0,
+        )
+    _full_clean(device)
+    device.save(force_insert=True)
+    return device
+
+
+@transaction.atomic
+def device_update(device: Device, **changes: Any) -> frozenset[str]:
+    """Change the named fields; returns those whose value really changed. Raises ValidationError, Forbidden."""
+    before = locked(Device.objects.filter(pk=device.pk)).get()
+    if before.is_deactivated:
+        raise Forbidden("The device is deactivated.")
+    for name, value in changes.items():
+        setattr(device, name, value)
+    if not changes.get("key", "x"):
+        device.key = before.key
+    _normalise(device)
+    if device.organization_id != before.organization_id:
+        row = FleetSettings.objects.select_related("organization").get(pk=device.organization_id)
+        limit_check(
+            organization_id=row.pk, organization_name=row.organization.name, limit=row.device_limit
+        )
+    _full_clean(device)
+    changed = frozenset(
+        name for name in DEVICE_FIELDS if getattr(device, _attname(name)) != getattr(before, _attname(name))
+    )
+    if changed:
+        device.save()
+        publish(DeviceChanged(device_id=device.pk, fields=changed))
+    return changed
+
+
+def _attname(name: str) -> str:
+    return Device._meta.get_field(name).attname
+
+
+@transaction.atomic
+def device_flag_set(device: Device, *, deactivated: bool) -> None:
+    """Deactivate or activate a device. Raises Conflict when it already is so."""
+    rows = Device.objects.filter(pk=device.pk, is_deactivated=not deactivated)
+    if not rows.update(is_deactivated=deactivated):
+        raise Conflict("The device already is " + ("deactivated." if deactivated else "active."))
+    device.is_deactivated = deactivated
+
+
+def addresses_set(device_id: UUID, *, last_ip: str | None, management_ip: str | None) -> None:
+    """Record where a device was heard from, and take duplicate addresses from the devices that had them before.
+
+    A management address is unique among all organizations unless MUSTER_SHARED_MANAGEMENT_IP is `no` (then within
+    the device's own); a private last address is treated alike, a public one may be shared (spec 1A.4).
+    """
+    with transaction.atomic():
+        device = Device.objects.filter(pk=device_id)
+        if not device.update(last_ip=last_ip, management_ip=management_ip):
+            return
+        others = Device.objects.exclude(pk=device_id)
+        if not settings.MUSTER.shared_management_ip:
+            others = others.filter(organization__in=device.values("organization"))
+        if management_ip:
+            others.filter(management_ip=management_ip).update(management_ip=None)
+        if last_ip and ipaddress.ip_address(last_ip).is_private:
+            others.filter(last_ip=last_ip).update(last_ip=None)
+
+
+def last_seen_flush(device_ids: Iterable[UUID], *, at: Any) -> None:
+    """Stamp many devices as seen `at`, in one statement per 500."""
+    ids = list(device_ids)
+    for start in range(0, len(ids), 500):
+        Device.objects.filter(pk__in=ids[start : start + 500]).update(last_seen=at)

@@ -1,0 +1,29 @@
+#!/usr/bin/env python3
+"""Entry to Muster's commands: `manage.py up`, `migrate`, `provision`, ... Nothing but the settings' name lives here."""
+
+import os
+import sys
+
+from controller.env import adopt_arguments
+
+
+def main() -> None:
+    """Run the command named on the command line."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controller.settings")
+    try:
+        from django.core.exceptions import ImproperlyConfigured
+        from django.core.management import execute_from_command_line
+    except ImportError as error:
+        raise SystemExit(
+            "Django is not installed for this Python. Run `make setup`, then .venv/bin/python manage.py"
+        ) from error
+    adopt_arguments(os.environ, arguments=sys.argv[1:])
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        # A wrong environment is the reader's to mend: one sentence helps more than a traceback.
+        raise SystemExit(f"muster: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Every write to users, organizations, memberships, tokens and notifications."""
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.hashers import check_password
+from django.db import transaction
+from django.db.models import Q
+
+from core.clock import now
+from core.crypto import digest
+from core.events import publish
+from tenancy.events import OrganizationCreated
+from tenancy.models import ApiToken, Membership, Notification, Organization, Role, User
+
+LAST_USED_RESOLUTION = timedelta(minutes=10)
+
+
+@transaction.atomic
+def organization_create(*, slug: str, name: str = "", **fields: Any) -> Organization:
+    """Create an organization and, by event, its satellites. Raises ValidationError."""
+    organization = Organization(slug=slug, name=name or slug, **fields)
+    organization.full_clean()
+    organization.save(force_insert=True)
+    publish(OrganizationCreated(organization_id=organization.pk))
+    return organization
+
+
+@transaction.atomic
+def organization_update(organization: Organization, **changes: Any) -> Organization:
+    """Change the named fields. Raises ValidationError."""
+    for name, value in changes.items():
+        setattr(organization, name, value)
+    organization.full_clean()
+    organization.save()
+    return organization
+
+
+@transaction.atomic
+def membership_set(*, user: User, organization: Organization, role: str) -> Membership:
+    """Give `user` the `role` in `organization`, replacing an earlier one. Raises ValidationError."""
+    membership = Membership.objects.filter(user=user, organization=organization).first()
+    membership = membership or Membership(user=user, organization=organization)
+    membership.role = role
+    membership.full_clean()
+    membership.save()
+    return membership
+
+
+@transaction.atomic
+def user_create(*, username: str, password: str | None, **fields: Any) -> User:
+    """Create a user; without a password they cannot sign in. Raises ValidationError."""
+    user = User(username=username, **fields)
+    user.set_password(password)
+    user.full_clean()
+    user.save(force_insert=True)
+    return user
+
+
+def authenticate_person(*, login: str, password: str) -> User | None:
+    """Return the active user with this username or e-mail address and password, else None.
+
+    An unknown login costs the same hashing as a known one, so that time does not tell which names exist.
+    """
+    matching = User.objects.filter(Q(username=login) | Q(email__iexact=login) & ~Q(email=""))
+    user = max(matching, key=lambda candidate: candidate.username == login, default=None)
+    if user is None:
+        User().set_password(password)
+        return None
+    matches = check_password(password, user.password, setter=None)
+    return user if matches and user.is_active else None
+
+
+@transaction.atomic
+def token_issue(*, user: User, name: str, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
+    """Create a bearer token of 40 hex digits; the second value is the only time it is seen."""
+    secret = secrets.token_hex(20)
+    token = ApiToken(user=user, name=name, expires_at=expires_at, prefix=secret[:8], digest=digest(secret))
+    token.full_clean()
+    token.save(force_insert=True)
+    return token, secret
+
+
+def token_revoke(token: ApiToken) -> None:
+    """End a token at once; revoking twice is the same as once."""
+    ApiToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=now())
+
+
+def token_holder(secret: str) -> tuple[User, ApiToken] | None:
+    """Return the active user and token for a bearer secret, or None. One indexed query."""
+    moment = now()
+    token = (
+        ApiToken.objects.select_related("user")
+        .filter(digest=digest(secret), revoked_at__isnull=True, user__is_active=True)
+        .filter(Q(expires_at__isnull=True) | Q(expires_at__gt=moment))
+        .first()
+    )
+    if token is None:
+        return None
+    if token.last_used_at is None or moment - token.last_used_at > LAST_USED_RESOLUTION:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=moment)
+    return token.user, token
+
+
+def notify(
+    *,
+    organization_id: UUID,
+    kind: str,
+    message: str,
+    level: str = Notification.Level.INFO,
+    target_type: str = "",
+    target_id: UUID | None = None,
+) -> None:
+    """Write one notification for the people of an organization."""
+    Notification.objects.create(
+        organization_id=organization_id,
+        kind=kind,
+        message=message[:256],
+        level=level,
+        target_type=target_type,
+        target_id=target_id,
+    )
+
+
+@transaction.atomic
+def provision(
+    *, slug: str, name: str = "", username: str = "", password: str = "", role: str = Role.OPERATOR
+) -> tuple[Organization, User | None, str | None]:
+    """Make sure an organization and, when named, a member with a fresh token exist; idempotent but for the token.
+
+    Returns the organization, the user and the token's secret (both None without `username`). An existing user's
+    password changes only when one is given. Raises ValidationError.
+    """
+    organization = Organization.objects.filter(slug=slug).first()
+    if organization is None:
+        organization = organization_create(slug=slug, name=name)
+    elif name and organization.name != name:
+        organization = organization_update(organization, name=name)
+    if not username:
+        return organization, None, None
+    user = User.objects.filter(username=username).first()
+    if user is None:
+        user = user_create(username=username, password=password or None, is_staff=True)
+    elif password and not user.check_password(password):
+        user.set_password(password)
+        user.save(update_fields=["password"])
+    membership_set(user=user, organization=organization, role=role)
+    _, secret = token_issue(user=user, name="provision")
+    return organization, user, secret

@@ -1,0 +1,92 @@
+"""Ways to run the agent in tests: in this process for one turn, or as a real process that can be killed.
+
+Invariant: waits are short, everything else is the shipped code.
+"""
+
+import io
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from muster_agent.errors import ExitCode
+from muster_agent.log import EventLog
+from muster_agent.loop import run
+from muster_agent.settings import Facts, Settings, Timing
+
+from tests.agent.fake_controller import SECRET
+
+MAC = "02:00:00:AA:BB:01"
+FAST = Timing(
+    interval=0.05,
+    registration_interval=0.02,
+    bootup_delay=0.0,
+    connect_timeout=2.0,
+    total_timeout=5.0,
+    tries=3,
+    backoff=(0.0, 0.01),
+    not_found_wait=0.01,
+    update_info_tries=3,
+    update_info_wait=0.01,
+    management_ip_wait=0.01,
+    settle=0.0,
+    test_tries=2,
+    test_backoff=(0.0, 0.01),
+    hook_timeout=5.0,
+)
+FACTS = Facts(name="ap-1", mac=MAC, model="Model X", os="OpenWrt 23.05", system="SoC", tags="mesh roof")
+
+
+def settings_for(url: str, root: Path, **changes: Any) -> Settings:
+    """One quick turn against `url`, changed by keyword."""
+    values: dict[str, Any] = {"secret": SECRET, "facts": FACTS, "timing": FAST, "once": True}
+    return Settings(url=url, root=root, **(values | changes))
+
+
+def turn(settings: Settings, *, log: io.StringIO | None = None) -> ExitCode:
+    """Run in this process until the agent exits."""
+    return run(settings, log=EventLog(level="debug", stream=log if log is not None else io.StringIO()))
+
+
+def run_killed_at(settings: Settings, kill_at: int | str, steps: Any) -> None:
+    """A process's body: puts each durable step on `steps` and dies by SIGKILL right after the number or name."""
+    seen = 0
+
+    def on_step(step: str) -> None:
+        nonlocal seen
+        steps.send(step)
+        if kill_at in (seen, step):
+            os.kill(os.getpid(), signal.SIGKILL)
+        seen += 1
+
+    os._exit(int(run(settings, log=EventLog(stream=io.StringIO()), on_step=on_step)))
+
+
+def contents(root: Path) -> Mapping[str, tuple[bytes, int]]:
+    """Every file of the tree but the agent's own, with its permission bits; empty directories as `b""`, 0."""
+    found: dict[str, tuple[bytes, int]] = {}
+    for path in sorted(root.rglob("*")):
+        name = str(path.relative_to(root))
+        if name.startswith("etc/muster-agent"):
+            continue
+        if path.is_file():
+            found[name] = (path.read_bytes(), path.stat().st_mode & 0o777)
+        elif path.is_dir() and not any(path.iterdir()):
+            found[name] = (b"", 0)
+    return found
+
+
+def write(root: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def executable(path: Path, body: str) -> Path:
+    """A shell script."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
