@@ -1,7 +1,7 @@
 """Where tests keep their data: a fresh directory per process, whatever the developer's environment says.
 
-Invariant: this module runs before the settings load, so that no test reads or writes the checkout's `var/`, the
-developer's database, or another test process's Redis database.
+Invariant: this module runs before the settings load, so that no test reads or writes the checkout's `var/`,
+the developer's database, or another test process's Redis database.
 """
 
 import atexit
@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from urllib.parse import urlsplit, urlunsplit
 
+import django
 import redis
 from django.conf import settings
 
@@ -19,7 +20,7 @@ KEPT = {"MUSTER_DATABASE_URL", "MUSTER_REDIS_URL"}
 
 
 def _redis_of_this_process(url: str) -> str:
-    """Each xdist worker gets the Redis database after the one before: emptying a cache empties its database."""
+    """Each xdist worker gets the Redis database after the one before: clearing a cache empties it all."""
     parts = urlsplit(url)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     number = int(parts.path.lstrip("/") or 0) + (int(worker.removeprefix("gw")) if worker else 0)
@@ -36,7 +37,8 @@ def _prepare() -> None:
     if os.environ.get("MUSTER_DATABASE_URL") or os.environ.get("MUSTER_REDIS_URL"):
         os.environ["MUSTER_SECRET_KEY"] = secrets.token_urlsafe(48)
         os.environ["MUSTER_ENCRYPTION_KEYS"] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
-    # A worker inherits the environment of the process that started it, whose own database is not the worker's.
+    # A worker inherits the environment of the process that started it, whose own database is not the
+    # worker's.
     given = os.environ.setdefault("PYTEST_MUSTER_REDIS", os.environ.get("MUSTER_REDIS_URL", ""))
     if given:
         os.environ["MUSTER_REDIS_URL"] = url = _redis_of_this_process(given)
@@ -48,3 +50,5 @@ def _prepare() -> None:
 
 
 _prepare()
+# The conftest.py files below import models.
+django.setup()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Entry to Muster's commands: `manage.py up`, `migrate`, `provision`, ... Nothing but the settings' name lives here."""
+"""Entry to Muster's commands: `manage.py up`, `migrate`, `provision`. It names the settings, no more."""
 
 import os
 import sys

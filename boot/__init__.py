@@ -1,1 +1,1 @@
-"""Floor 6: the boot API and images of network-booted machines. It may use the floors below, never its neighbours."""
+"""Floor 6: boot API and images of network-booted machines. It uses floors below, never its neighbours."""

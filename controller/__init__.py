@@ -1,1 +1,1 @@
-"""The roof: settings, routes, servers and commands. It wires the floors together and holds no domain logic."""
+"""The roof: settings, routes, servers, commands. It wires the floors together and holds no domain logic."""

@@ -22,6 +22,8 @@ class ControllerConfig(AppConfig):
 def misspelt_variables(**_options: object) -> list[CheckMessage]:
     """Warn of MUSTER_… variables that nothing reads."""
     return [
-        Warning(f"{name} is not a variable Muster knows.", hint="See docs/environment.md.", id="controller.W001")
+        Warning(
+            f"{name} is not a variable Muster knows.", hint="See docs/environment.md.", id="controller.W001"
+        )
         for name in unknown_names(os.environ)
     ]

@@ -1,14 +1,15 @@
 """One ASGI callable for everything: agents, people, websockets, health and start-up.
 
-Why it exists: fleets poll. A request for `/controller/` reaches its own thin application before any of Django's
-machinery. Invariant: every server that runs this callable (uvicorn, granian, `manage.py up`) behaves the same.
+Why it exists: fleets poll. A request for `/controller/` reaches its own thin application before any of
+Django's machinery. Invariant: every server that runs this callable (uvicorn, granian, `manage.py up`) behaves
+the same.
 """
 
 import asyncio
 import ipaddress
 import json
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from django.core.asgi import get_asgi_application
@@ -27,9 +28,9 @@ from config_merge.agent import asgi as agent  # noqa: E402
 from controller import health, server  # noqa: E402
 from core.net import client_address  # noqa: E402
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[Any], Awaitable[None]]
 
 AGENT_PREFIX = "/controller/"
 UNKNOWN_PATH = 4404
@@ -41,7 +42,9 @@ async def refuse(_scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.close", "code": UNKNOWN_PATH})
 
 
-websocket_application = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter([re_path(r"", refuse)])))
+# A route of Channels leads to an ASGI application; Django's types know only views.
+websocket_routes = [re_path(r"", refuse)]  # type: ignore[arg-type]
+websocket_application = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_routes)))
 
 
 def is_trusted(address: str) -> bool:
@@ -63,7 +66,9 @@ def behind_proxy(scope: Scope) -> Scope:
     headers: dict[bytes, str] = {}
     for name, value in scope["headers"]:
         if name in {b"x-forwarded-for", b"x-forwarded-proto"}:
-            headers[name] = f"{headers[name]},{value.decode('latin1')}" if name in headers else value.decode("latin1")
+            headers[name] = (
+                f"{headers[name]},{value.decode('latin1')}" if name in headers else value.decode("latin1")
+            )
     changed = dict(scope)
     address = client_address(client[0], headers.get(b"x-forwarded-for", ""), trusted)
     if address and address != client[0]:
@@ -98,7 +103,7 @@ async def _health(scope: Scope, send: Send) -> None:
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
-    """Start and stop what lives as long as the server does; Django's own application does not speak lifespan."""
+    """Start and stop what lives as long as the server does; Django's application does not."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":

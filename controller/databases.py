@@ -10,8 +10,8 @@ from controller.env import Environment
 
 SQLITE_NAME = "muster.sqlite3"
 
-# WAL lets readers go on while one writes; NORMAL still never corrupts on power loss (it may lose the last commits).
-# 64 MB of page cache and 256 MB of mapped file keep a 100,000-device database in memory.
+# WAL lets readers go on while one writes; NORMAL still never corrupts on power loss (it may lose the last
+# commits). 64 MB of page cache and 256 MB of mapped file keep a 100,000-device database in memory.
 SQLITE_INIT = (
     "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY; "
     "PRAGMA cache_size=-65536; PRAGMA mmap_size=268435456; PRAGMA journal_size_limit=67108864;"
@@ -26,7 +26,8 @@ def database(environment: Environment) -> dict[str, Any]:
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": environment.data_dir / SQLITE_NAME,
             "OPTIONS": {
-                # Take the write lock when a transaction starts: a later upgrade would fail at once instead of waiting.
+                # Take the write lock when a transaction starts: a later upgrade would fail at once instead of
+                # waiting.
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,
                 "init_command": SQLITE_INIT,
@@ -41,8 +42,8 @@ def database(environment: Environment) -> dict[str, Any]:
         "PASSWORD": url.password,
         "HOST": url.host,
         "PORT": str(url.port or ""),
-        # Under ASGI every request runs in a thread of its own, so per-thread persistent connections would pile up:
-        # a pool is shared by all threads of the process. It requires CONN_MAX_AGE 0.
+        # Under ASGI every request runs in a thread of its own, so per-thread persistent connections would
+        # pile up: a pool is shared by all threads of the process. It requires CONN_MAX_AGE 0.
         "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": dict(url.options)
@@ -51,7 +52,7 @@ def database(environment: Environment) -> dict[str, Any]:
 
 
 def cache(environment: Environment) -> dict[str, Any]:
-    """Django's settings of the one cache; `cache.clear()` on Redis empties the broker as well, so nobody calls it."""
+    """Django's settings of the one cache; on Redis `cache.clear()` would empty the broker too."""
     if environment.redis_url:
         return {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -66,7 +67,12 @@ def channel_layer(environment: Environment) -> dict[str, Any]:
     if environment.redis_url:
         return {
             "BACKEND": "channels_redis.core.RedisChannelLayer",
-            "CONFIG": {"hosts": [environment.redis_url], "prefix": "muster:channels", "expiry": 60, "capacity": 1000},
+            "CONFIG": {
+                "hosts": [environment.redis_url],
+                "prefix": "muster:channels",
+                "expiry": 60,
+                "capacity": 1000,
+            },
         }
     return {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 1000}}
 
@@ -92,7 +98,7 @@ def file_storage(environment: Environment) -> dict[str, Any]:
 
 
 def static_storage(root: Path) -> dict[str, Any]:
-    """Hashed and compressed names once `collectstatic` has run; plain names before, straight from the apps."""
+    """Hashed and compressed names once `collectstatic` has run; plain names before, from the apps."""
     if (root / "staticfiles.json").exists():
         return {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}
     return {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"}

@@ -1,8 +1,9 @@
 """The only place that reads Muster's environment variables.
 
-Why it exists: a misspelt or half-given environment must be refused with one clear sentence before anything starts,
-and the table of variables in the documentation must be the very one the program obeys. Invariant: every variable is
-one field of `Environment`, whose metadata carries its name, its parser and its one-line explanation; no Django here.
+Why it exists: a misspelt or half-given environment must be refused with one clear sentence before anything
+starts, and the table of variables in the documentation must be the very one the program obeys. Invariant:
+every variable is one field of `Environment`, whose metadata carries its name, its parser and its one-line
+explanation; no Django here.
 """
 
 import argparse
@@ -21,7 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "MUSTER_"
 MINIMUM_SECRET_LENGTH = 32
 # Values that documentation, examples and habit put in place of a secret: none may guard a real installation.
-PLACEHOLDER = re.compile(r"change[-_ ]?me|insecure|example|placeholder|^(secret|password|test|default|muster)", re.I)
+PLACEHOLDER = re.compile(
+    r"change[-_ ]?me|insecure|example|placeholder|^(secret|password|test|default|muster)", re.I
+)
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, never listened on from here
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -88,7 +91,9 @@ def _networks(value: str) -> tuple[Network, ...]:
     try:
         return tuple(ipaddress.ip_network(item, strict=False) for item in _list(value))
     except ValueError as error:
-        raise InvalidEnvironment("expected addresses or networks such as 10.0.0.0/8, separated by commas") from error
+        raise InvalidEnvironment(
+            "expected addresses or networks such as 10.0.0.0/8, separated by commas"
+        ) from error
 
 
 def _encryption_keys(value: str) -> tuple[str, ...]:
@@ -158,9 +163,15 @@ def _rate(value: str) -> str:
 
 
 def _variable(
-    name: str, doc: str, *, parse: Callable[[str], Any] = _text, default: Any = "", shown: str = "", secret: bool = False
+    name: str,
+    doc: str,
+    *,
+    parse: Callable[[str], Any] = _text,
+    default: Any = "",
+    shown: str = "",
+    secret: bool = False,
 ) -> Any:
-    """Declare one variable: `shown` words its default in the table where the value itself would not explain."""
+    """Declare one variable: `shown` words its default in the table where the value itself does not."""
     return field(
         default=default,
         repr=not secret,
@@ -180,7 +191,9 @@ class Environment:
         shown="`var/`",
     )
     host: str = _variable("HOST", "Address `manage.py up` listens on.", default="127.0.0.1")
-    port: int = _variable("PORT", "TCP port `manage.py up` listens on.", parse=_integer(1, 65535), default=8000)
+    port: int = _variable(
+        "PORT", "TCP port `manage.py up` listens on.", parse=_integer(1, 65535), default=8000
+    )
     secret_key: str = _variable(
         "SECRET_KEY",
         "Signs sessions and form tokens; at least 32 characters. Required with PostgreSQL or Redis.",
@@ -189,8 +202,8 @@ class Environment:
     )
     encryption_keys: tuple[str, ...] = _variable(
         "ENCRYPTION_KEYS",
-        "Keys of stored secrets, comma separated, each 32 bytes in url-safe base64: the first encrypts, all decrypt. "
-        "Required with PostgreSQL or Redis.",
+        "Keys of stored secrets, comma separated, each 32 bytes in url-safe base64: the first encrypts, "
+        "all decrypt. Required with PostgreSQL or Redis.",
         parse=_encryption_keys,
         default=(),
         shown="generated into `secrets.json`",
@@ -198,17 +211,17 @@ class Environment:
     )
     allowed_hosts: tuple[str, ...] = _variable(
         "ALLOWED_HOSTS",
-        "Host names people may use to reach the web pages and the API, comma separated; `.example.org` also matches "
-        "its subdomains, `*` any name.",
+        "Host names people may use to reach the web pages and the API, comma separated; `.example.org` also "
+        "matches its subdomains, `*` any name.",
         parse=_list,
         default=(),
-        shown="loopback names, this machine's name and `MUSTER_HOST`; any name when the default mode listens on every "
-        "address",
+        shown="loopback names, this machine's name and `MUSTER_HOST`; any name when the default mode listens "
+        "on every address",
     )
     database_url: PostgresUrl | None = _variable(
         "DATABASE_URL",
-        "`postgres://user:password@host:port/name`, libpq parameters after `?`. Without it: SQLite in the data "
-        "directory.",
+        "`postgres://user:password@host:port/name`, libpq parameters after `?`. Without it: SQLite in the "
+        "data directory.",
         parse=postgres_url,
         default=None,
         shown="SQLite",
@@ -216,8 +229,8 @@ class Environment:
     )
     redis_url: str = _variable(
         "REDIS_URL",
-        "`redis://host:port/number`: task broker, cache and channel layer. Without it these live inside the one "
-        "process of `manage.py up`.",
+        "`redis://host:port/number`: task broker, cache and channel layer. Without it these live inside the "
+        "one process of `manage.py up`.",
         parse=_redis,
         shown="in memory",
         secret=True,
@@ -314,7 +327,8 @@ class Environment:
     )
     shared_management_ip: bool = _variable(
         "SHARED_MANAGEMENT_IP",
-        "`no` when organizations use overlapping management networks: an address is then unique only within one.",
+        "`no` when organizations use overlapping management networks: an address is then unique only within "
+        "one.",
         parse=_flag,
         default=True,
         shown="`yes`",
@@ -332,13 +346,17 @@ class Environment:
         "S3_ENDPOINT", "Endpoint of an S3-compatible service.", parse=_http_url, shown="Amazon's"
     )
     s3_region: str = _variable("S3_REGION", "Region of the bucket.", shown="the SDK's")
-    s3_access_key: str = _variable("S3_ACCESS_KEY", "Access key id.", shown="the SDK's own search", secret=True)
-    s3_secret_key: str = _variable("S3_SECRET_KEY", "Secret access key.", shown="the SDK's own search", secret=True)
+    s3_access_key: str = _variable(
+        "S3_ACCESS_KEY", "Access key id.", shown="the SDK's own search", secret=True
+    )
+    s3_secret_key: str = _variable(
+        "S3_SECRET_KEY", "Secret access key.", shown="the SDK's own search", secret=True
+    )
     s3_prefix: str = _variable("S3_PREFIX", "Folder inside the bucket.", shown="the bucket's top")
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, str]) -> "Environment":
-        """Read every variable from `mapping` (normally os.environ); raises InvalidEnvironment naming the culprit.
+        """Read every variable from `mapping` (normally os.environ); InvalidEnvironment names the culprit.
 
         >>> Environment.from_mapping({"MUSTER_PORT": "9000"}).port
         9000
@@ -358,7 +376,7 @@ class Environment:
 
     @property
     def default_mode(self) -> bool:
-        """True when everything lives in one process and one directory: no PostgreSQL and no Redis were given."""
+        """True when everything lives in one process and one directory: neither URL was given."""
         return self.database_url is None and not self.redis_url
 
     @property
@@ -389,11 +407,13 @@ class Environment:
             raise InvalidEnvironment(f"MUSTER_ENCRYPTION_KEYS is missing: {why}")
         for position, key in enumerate(self.encryption_keys, start=1):
             if len(set(base64.urlsafe_b64decode(key))) < 8:
-                raise InvalidEnvironment(f"MUSTER_ENCRYPTION_KEYS: key {position} is a known default, not a random key")
+                raise InvalidEnvironment(
+                    f"MUSTER_ENCRYPTION_KEYS: key {position} is a known default, not a random key"
+                )
 
 
 def adopt_arguments(environ: MutableMapping[str, str], *, arguments: Sequence[str]) -> None:
-    """Put the options of `manage.py up` where the settings will find them: those load before a command reads its own.
+    """Put the options of `manage.py up` where the settings find them, which load before a command's options.
 
     >>> environ = {}
     >>> adopt_arguments(environ, arguments=["up", "--port", "9000", "--host=::1"])

@@ -1,9 +1,9 @@
 """The Content-Security-Policy of each family of pages, as tight as the page's own code allows.
 
-Invariant: no page may run an inline script, load anything from another host, be framed, or send a form elsewhere. The
-exceptions below belong to vendored front ends and to nothing of ours: the admin's Alpine evaluates expressions in
-attributes and both it and the browsable API carry style attributes; ReDoc writes style elements and starts its search
-worker from a blob.
+Invariant: no page may run an inline script, load anything from another host, be framed, or send a form
+elsewhere. The exceptions below belong to vendored front ends and to nothing of ours: the admin's Alpine
+evaluates expressions in attributes and both it and the browsable API carry style attributes; ReDoc writes
+style elements and starts its search worker from a blob.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
 """Log lines people and machines can read, each carrying the id of the request that caused it.
 
-Invariant: a query string is never written: device agents send their keys in it. The id comes from `X-Request-ID` when
-the caller sent a harmless one, and goes back in the answer's header of the same name.
+Invariant: a query string is never written: device agents send their keys in it. The id comes from
+`X-Request-ID` when the caller sent a harmless one, and goes back in the answer's header of the same name.
 """
 
 import logging
@@ -53,7 +53,8 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         identifier = accept_request_id(request.headers.get(HEADER, ""))
-        # Not reset afterwards: Django logs a refused request after its middleware, and the next request sets its own.
+        # Not reset afterwards: Django logs a refused request after its middleware, and the next request sets
+        # its own.
         request_id.set(identifier)
         response = self.get_response(request)
         response[HEADER] = identifier
@@ -78,7 +79,7 @@ def _drop_queries(_logger: object, _method: str, event: Event) -> Event:
 
 
 class StandardError(logging.StreamHandler[TextIO]):
-    """Writes to whatever sys.stderr is at that moment, so that a captured or replaced stream keeps working."""
+    """Writes to whatever sys.stderr is at that moment, so that a replaced stream keeps working."""
 
     def __init__(self) -> None:
         super().__init__(sys.stderr)
@@ -89,9 +90,9 @@ class StandardError(logging.StreamHandler[TextIO]):
 
 
 def configuration(*, level: str, style: str, terminal: bool) -> dict[str, Any]:
-    """The dictConfig of the whole program; `style` is auto, console or json; `terminal` says whether stderr is one."""
+    """The program's dictConfig; `style` is auto, console or json; `terminal` says whether stderr is one."""
     console = style == "console" or (style == "auto" and terminal)
-    shared = [
+    shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
@@ -99,11 +100,17 @@ def configuration(*, level: str, style: str, terminal: bool) -> dict[str, Any]:
         _add_request_id,
     ]
     if console:
-        last: list[Any] = [structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)]
+        last: list[Any] = [
+            structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)
+        ]
     else:
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -115,7 +122,11 @@ def configuration(*, level: str, style: str, terminal: bool) -> dict[str, Any]:
             "muster": {
                 "()": structlog.stdlib.ProcessorFormatter,
                 "foreign_pre_chain": shared,
-                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _drop_queries, *last],
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    _drop_queries,
+                    *last,
+                ],
             }
         },
         "handlers": {"stderr": {"()": "controller.logs.StandardError", "formatter": "muster"}},

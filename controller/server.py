@@ -1,7 +1,8 @@
 """HTTP server, task worker and beat in one process: what `manage.py up` runs.
 
-Invariant: everything started here is stopped here, in the reverse order, within GRACE_SECONDS of SIGTERM or SIGINT;
-tasks in flight finish. What cannot finish in time is in the database and is taken up again at the next start.
+Invariant: everything started here is stopped here, in the reverse order, within GRACE_SECONDS of SIGTERM or
+SIGINT; tasks in flight finish. What cannot finish in time is in the database and is taken up again at the
+next start.
 """
 
 import asyncio
@@ -19,6 +20,8 @@ from celery.beat import Scheduler, Service
 from celery.worker import state as worker_state
 
 from controller.celery import app as celery_app
+from controller.tasks import heartbeat
+from core.wake import ring
 
 logger = logging.getLogger(__name__)
 GRACE_SECONDS = 8.0
@@ -28,9 +31,10 @@ _loop: asyncio.AbstractEventLoop | None = None
 
 
 def loop() -> asyncio.AbstractEventLoop | None:
-    """The loop that serves this process's connections, for `asyncio.run_coroutine_threadsafe` from worker threads.
+    """The loop that serves our connections, for `asyncio.run_coroutine_threadsafe` from worker threads.
 
-    None where nothing is served: in a separate worker process a message goes through the channel layer instead.
+    None where nothing is served: in a separate worker process a message goes through the channel layer
+    instead.
     """
     return _loop
 
@@ -117,6 +121,10 @@ class Background:
         """Ask both to end, let tasks in flight finish; False when the worker needs longer than `seconds`."""
         self._beat.stop()
         worker_state.should_stop = 0
+        # The worker looks at that only between messages, waiting up to two seconds for each of two: give it
+        # two.
+        ring(heartbeat)
+        ring(heartbeat)
         self._worker_thread.join(seconds)
         return not self._worker_thread.is_alive()
 

@@ -1,7 +1,7 @@
-"""Django settings: the translation of `Environment` into Django's names, and the list of apps that make the product.
+"""Django settings: `Environment` in Django's names, and the list of apps that make the product.
 
-Invariant: nothing here reads the environment except through `controller.env`; debug pages are never on; the same file
-serves one laptop and many machines, the environment alone choosing which.
+Invariant: nothing here reads the environment except through `controller.env`; debug pages are never on; the
+same file serves one laptop and many machines, the environment alone choosing which.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from controller import databases, keyfile, logs
+from controller import databases, keyfile, logs, unfold
 from controller.env import Environment, InvalidEnvironment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -40,10 +40,10 @@ DEBUG = False
 ALLOWED_HOSTS = list(MUSTER.hosts)
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
-    "django.contrib.admin",
+    "core.admin_site.HouseConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -94,7 +94,8 @@ TEMPLATES: list[dict[str, Any]] = [
     },
 ]
 
-# --- data -----------------------------------------------------------------------------------------------------------
+# --- data
+# -----------------------------------------------------------------------------------------------------------
 
 DATABASES = {"default": databases.database(MUSTER)}
 CACHES = {"default": databases.cache(MUSTER)}
@@ -110,7 +111,8 @@ STORAGES = {"default": databases.file_storage(MUSTER), "staticfiles": databases.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
-# --- who ------------------------------------------------------------------------------------------------------------
+# --- who
+# ------------------------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "tenancy.User"
 AUTHENTICATION_BACKENDS = ["tenancy.backends.MembershipBackend"]
@@ -123,7 +125,8 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 
-# --- what a browser is told -----------------------------------------------------------------------------------------
+# --- what a browser is told
+# -----------------------------------------------------------------------------------------
 
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -137,7 +140,8 @@ CSRF_TRUSTED_ORIGINS = list(MUSTER.csrf_origins)
 CSRF_FAILURE_VIEW = "controller.errors.csrf_failure"
 MUSTER_TRUSTED_PROXIES = list(MUSTER.trusted_proxies)
 
-# --- REST -----------------------------------------------------------------------------------------------------------
+# --- REST
+# -----------------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
     # Bearer first: its WWW-Authenticate header is what turns an anonymous request's refusal into 401.
@@ -172,14 +176,15 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
     "COMPONENT_SPLIT_REQUEST": True,
     "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "filter": True},
 }
 
-UNFOLD = {"SITE_TITLE": "Muster", "SITE_HEADER": "Muster", "SITE_SYMBOL": "hub", "SHOW_VIEW_ON_SITE": False}
 
-# --- language, time, logs ---------------------------------------------------------------------------------------------
+UNFOLD = unfold.UNFOLD
+
+# --- language, time, logs
+# ---------------------------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
 USE_I18N = False

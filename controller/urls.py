@@ -14,6 +14,7 @@ from controller import errors, health
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/"), name="home"),
+    path("favicon.ico", RedirectView.as_view(url="/static/controller/favicon.svg"), name="favicon"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("admin/", admin.site.urls),

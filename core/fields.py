@@ -26,6 +26,12 @@ class EncryptedTextField(EncryptedMixin, models.TextField):
         """Return the plain text of a stored token."""
         return decrypt(value.encode("ascii")).decode("utf-8") if value else value
 
+    def validate(self, value: Any, model_instance: Any) -> None:
+        """Bound the plain text by `max_length`, which for a text column is only a form's advice."""
+        super().validate(value, model_instance)
+        if self.max_length is not None and len(value) > self.max_length:
+            raise ValidationError(f"Ensure this value has at most {self.max_length} characters.")
+
     def get_prep_value(self, value: Any) -> Any:
         """Return the token to store for a plain text."""
         value = super().get_prep_value(value)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ObjectDoesNotExist, PermissionDenied, ValidationError
 from django.db import DataError, IntegrityError
 from django.http import Http404
 from rest_framework import exceptions
@@ -28,6 +28,8 @@ def translate(error: Exception) -> Exception:
             return as_drf_validation_error(error)
         case NotFound() | Http404():
             return exceptions.NotFound(str(error) or None)
+        case ObjectDoesNotExist():
+            return exceptions.NotFound()
         case Forbidden() | PermissionDenied():
             return exceptions.PermissionDenied(str(error) or None)
         case Conflict():

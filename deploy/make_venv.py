@@ -1,7 +1,8 @@
 """Make a virtual environment on machines where Python lacks parts of itself.
 
-Why it exists: Debian ships python3 without ensurepip, and `python3 -m venv` then fails with a riddle. Invariant: only
-the standard library; it leaves an environment whose `python -m pip` works, or one sentence saying what to install.
+Why it exists: Debian ships python3 without ensurepip, and `python3 -m venv` then fails with a riddle.
+Invariant: only the standard library; it leaves an environment whose `python -m pip` works, or one sentence
+saying what to install.
 """
 
 import configparser
@@ -46,7 +47,10 @@ class Links(html.parser.HTMLParser):
 def works(python: Path) -> bool:
     """Whether the environment's pip answers."""
     try:
-        return subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+        return (
+            subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode
+            == 0
+        )
     except OSError:
         return False
 
@@ -60,7 +64,12 @@ def index_url() -> str:
     """The index pip itself would use: its variable, its files, else PyPI."""
     if os.environ.get("PIP_INDEX_URL"):
         return os.environ["PIP_INDEX_URL"]
-    files = [os.environ.get("PIP_CONFIG_FILE", ""), "~/.config/pip/pip.conf", "~/.pip/pip.conf", "/etc/pip.conf"]
+    files = [
+        os.environ.get("PIP_CONFIG_FILE", ""),
+        "~/.config/pip/pip.conf",
+        "~/.pip/pip.conf",
+        "/etc/pip.conf",
+    ]
     for name in files:
         parser = configparser.RawConfigParser()
         if name and parser.read(Path(name).expanduser()) and parser.has_option("global", "index-url"):
@@ -97,15 +106,17 @@ def with_fetched_pip(target: Path) -> bool:
             print(f"make_venv: no pip from the package index: {error}", file=sys.stderr)
             return False
         # A wheel is a zip archive Python can run from: pip installs the very file it runs from.
-        return attempt(str(target / "bin/python"), f"{wheel}/pip", "install", "--quiet", "--no-deps", str(wheel))
+        return attempt(
+            str(target / "bin/python"), f"{wheel}/pip", "install", "--quiet", "--no-deps", str(wheel)
+        )
 
 
 def main(target: Path) -> int:
     """Try each way until pip answers; 0 when it does."""
     if sys.version_info < LEAST:
         print(
-            f"make_venv: Python {sys.version.split()[0]} is too old, {LEAST[0]}.{LEAST[1]} or newer is needed; "
-            "name one with: make PYTHON=python3.12 …",
+            f"make_venv: Python {sys.version.split()[0]} is too old, {LEAST[0]}.{LEAST[1]} or newer "
+            "is needed; name one with: make PYTHON=python3.12 …",
             file=sys.stderr,
         )
         return 1

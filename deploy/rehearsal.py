@@ -1,8 +1,9 @@
 """The grown installation on one machine: two web processes, a worker and beat, on loopback ports.
 
-Why it exists: what runs as four processes in production must be startable, stoppable and testable as four processes.
-`python -m deploy.rehearsal` reads the same MUSTER_… variables as production and runs until SIGTERM or Ctrl-C; tests
-use `rehearse()`. Invariant: whatever happens, every process started here is stopped by its own process id.
+Why it exists: what runs as four processes in production must be startable, stoppable and testable as four
+processes. `python -m deploy.rehearsal` reads the same MUSTER_… variables as production and runs until SIGTERM
+or Ctrl-C; tests use `rehearse()`. Invariant: whatever happens, every process started here is stopped by its
+own process id.
 """
 
 import argparse
@@ -50,9 +51,19 @@ def commands(ports: tuple[int, ...], *, server: str = "uvicorn") -> dict[str, li
     """The command line of each role, the same words as the systemd units use."""
     python = sys.executable
     web = {
-        "uvicorn": ["-m", "uvicorn", "controller.asgi:application", "--host", "127.0.0.1", "--no-access-log"]
-        + ["--no-proxy-headers", "--log-level", "warning"],
-        "granian": ["-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "controller.asgi:application"],
+        "uvicorn": [
+            *("-m", "uvicorn", "controller.asgi:application", "--host", "127.0.0.1"),
+            *("--no-access-log", "--no-proxy-headers", "--log-level", "warning"),
+        ],
+        "granian": [
+            "-m",
+            "granian",
+            "--interface",
+            "asgi",
+            "--host",
+            "127.0.0.1",
+            "controller.asgi:application",
+        ],
     }[server]
     roles = {f"web-{port}": [python, *web, "--port", str(port)] for port in ports}
     celery = [python, "-m", "celery", "-A", "controller"]
@@ -62,11 +73,19 @@ def commands(ports: tuple[int, ...], *, server: str = "uvicorn") -> dict[str, li
 
 
 @contextlib.contextmanager
-def rehearse(environ: Mapping[str, str], *, logs: Path, webs: int = 2, server: str = "uvicorn") -> Iterator[Rehearsal]:
+def rehearse(
+    environ: Mapping[str, str],
+    *,
+    logs: Path,
+    webs: int = 2,
+    server: str = "uvicorn",
+    seconds: float = START_SECONDS,
+) -> Iterator[Rehearsal]:
     """Migrate, start every role, wait until each web process is ready, and stop everything at the end.
 
-    `environ` is the whole environment of the processes, MUSTER_DATABASE_URL and MUSTER_REDIS_URL included; each role
-    writes to `logs`/<role>.log. Raises RehearsalError when readiness is not reached within START_SECONDS.
+    `environ` is the whole environment of the processes, MUSTER_DATABASE_URL and MUSTER_REDIS_URL included;
+    each role writes to `logs`/<role>.log. Raises RehearsalError when readiness is not reached within
+    `seconds`.
     """
     for name in ("MUSTER_DATABASE_URL", "MUSTER_REDIS_URL"):
         if not environ.get(name):
@@ -90,20 +109,22 @@ def rehearse(environ: Mapping[str, str], *, logs: Path, webs: int = 2, server: s
                     stderr=subprocess.STDOUT,
                 )
         rehearsal = Rehearsal(tuple(f"http://127.0.0.1:{port}" for port in ports), processes, logs)
-        _wait_until_ready(rehearsal)
+        _wait_until_ready(rehearsal, seconds=seconds)
         yield rehearsal
     finally:
         stop(processes)
 
 
-def _wait_until_ready(rehearsal: Rehearsal) -> None:
-    deadline = time.monotonic() + START_SECONDS
+def _wait_until_ready(rehearsal: Rehearsal, *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
     waiting = list(rehearsal.urls)
     said = ""
     while waiting:
         for role, process in rehearsal.processes.items():
             if process.poll() is not None:
-                raise RehearsalError(f"{role} ended with {process.returncode}:\n{_tail(rehearsal.logs / f'{role}.log')}")
+                raise RehearsalError(
+                    f"{role} ended with {process.returncode}:\n{_tail(rehearsal.logs / f'{role}.log')}"
+                )
         ready, said = _ready(waiting[0])
         if ready:
             waiting.pop(0)
@@ -147,7 +168,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.rehearsal", description=main.__doc__)
     parser.add_argument("--webs", type=int, default=2, help="web processes")
     parser.add_argument("--server", choices=("uvicorn", "granian"), default="uvicorn")
-    parser.add_argument("--logs", type=Path, default=ROOT / "var/rehearsal", help="directory of the log files")
+    parser.add_argument(
+        "--logs", type=Path, default=ROOT / "var/rehearsal", help="directory of the log files"
+    )
     options = parser.parse_args()
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

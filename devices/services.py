@@ -149,7 +149,8 @@ def _full_clean(device: Device) -> None:
         device.full_clean()
     except ValidationError as error:
         messages = dict(error.error_dict)
-        if messages.pop("key_digest", None):
+        # The same MAC address derives the same key: then the duplicate address is all there is to tell.
+        if messages.pop("key_digest", None) and not messages:
             messages["key"] = [ValidationError("Device with this Key already exists.")]
         raise ValidationError(messages) from error
 

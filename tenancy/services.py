@@ -6,8 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.hashers import check_password
+from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from core.clock import now
 from core.crypto import digest
@@ -39,6 +40,12 @@ def organization_update(organization: Organization, **changes: Any) -> Organizat
 
 
 @transaction.atomic
+def organization_delete(organization: Organization) -> None:
+    """Delete an organization with everything in it."""
+    organization.delete()
+
+
+@transaction.atomic
 def membership_set(*, user: User, organization: Organization, role: str) -> Membership:
     """Give `user` the `role` in `organization`, replacing an earlier one. Raises ValidationError."""
     membership = Membership.objects.filter(user=user, organization=organization).first()
@@ -50,6 +57,12 @@ def membership_set(*, user: User, organization: Organization, role: str) -> Memb
 
 
 @transaction.atomic
+def membership_remove(membership: Membership) -> None:
+    """Take a user out of an organization; their tokens lose it with them."""
+    membership.delete()
+
+
+@transaction.atomic
 def user_create(*, username: str, password: str | None, **fields: Any) -> User:
     """Create a user; without a password they cannot sign in. Raises ValidationError."""
     user = User(username=username, **fields)
@@ -57,6 +70,24 @@ def user_create(*, username: str, password: str | None, **fields: Any) -> User:
     user.full_clean()
     user.save(force_insert=True)
     return user
+
+
+@transaction.atomic
+def user_update(user: User, *, password: str | None = None, **changes: Any) -> User:
+    """Change the named fields of a user, and the password when one is given. Raises ValidationError."""
+    for name, value in changes.items():
+        setattr(user, name, value)
+    if password is not None:
+        user.set_password(password)
+    user.full_clean()
+    user.save()
+    return user
+
+
+@transaction.atomic
+def user_delete(user: User) -> None:
+    """Delete a user with their memberships and tokens; what they did keeps its rows without them."""
+    user.delete()
 
 
 def authenticate_person(*, login: str, password: str) -> User | None:
@@ -75,12 +106,23 @@ def authenticate_person(*, login: str, password: str) -> User | None:
 
 @transaction.atomic
 def token_issue(*, user: User, name: str, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
-    """Create a bearer token of 40 hex digits; the second value is the only time it is seen."""
+    """Create a bearer token of 40 hex digits; the second value is the only time it is seen. Raises ValidationError."""
+    if expires_at is not None and expires_at <= now():
+        raise ValidationError({"expires_at": "The expiry must lie in the future."})
     secret = secrets.token_hex(20)
     token = ApiToken(user=user, name=name, expires_at=expires_at, prefix=secret[:8], digest=digest(secret))
     token.full_clean()
     token.save(force_insert=True)
     return token, secret
+
+
+@transaction.atomic
+def token_rename(token: ApiToken, *, name: str) -> ApiToken:
+    """Call a token something else. Raises ValidationError."""
+    token.name = name
+    token.full_clean()
+    token.save(update_fields=["name", "modified"])
+    return token
 
 
 def token_revoke(token: ApiToken) -> None:
@@ -122,6 +164,18 @@ def notify(
         target_type=target_type,
         target_id=target_id,
     )
+
+
+def notification_mark(notification: Notification, *, is_read: bool) -> Notification:
+    """Say for everyone of the organization whether a notification was read."""
+    notification.is_read = is_read
+    notification.save(update_fields=["is_read", "modified"])
+    return notification
+
+
+def notifications_mark(notifications: QuerySet[Notification], *, is_read: bool) -> int:
+    """Say of many notifications whether they were read; returns how many that changed."""
+    return notifications.exclude(is_read=is_read).update(is_read=is_read, modified=now())
 
 
 @transaction.atomic

@@ -1,1 +1,1 @@
-"""Floor 3: each device's log ring, last sign of life and activity. It does not know its neighbour `devices`."""
+"""Floor 3: each device's log ring, last sign of life, activity. It does not know its neighbour `devices`."""

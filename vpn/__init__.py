@@ -1,1 +1,1 @@
-"""Floor 4: tunnel servers, clients, address allocation. It renders no device configuration: that is one floor up."""
+"""Floor 4: tunnel servers, clients, address allocation. It renders no device configuration."""

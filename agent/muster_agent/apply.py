@@ -5,7 +5,7 @@ Invariant: while a file of the tree may differ from "all before" and "all after"
 
     transaction.json written          nothing changed yet; without a journal it is thrown away
     journal: applying      files -> after      recovery: files -> before
-    journal: testing       tree is complete    recovery: files -> after again, then test
+    journal: testing       all files on disk   recovery: reload and test again
     journal: committing    test passed         recovery: records, memory, journal removed
     journal: rolling_back  test failed         recovery: files -> before, memory, journal removed
 """
@@ -38,16 +38,11 @@ class Applier:
 
     def write(self, transaction: Transaction) -> None:
         """Files to their new state, then the journal says `testing`. OSError: the caller rolls back."""
-        self.redo(transaction)
-        self._store.save_journal(Journal(step="testing"))
-        self._step("testing")
-
-    def redo(self, transaction: Transaction) -> None:
-        """Files to their new state, again if need be."""
         for change in transaction.changes:
-            self._tree.drop_temp(change.path)
             self._tree.put(change.path, change.after)
             self._step(f"wrote {change.path}")
+        self._store.save_journal(Journal(step="testing"))
+        self._step("testing")
 
     def commit(self, transaction: Transaction) -> None:
         """The configuration is good: keep its records, owe the controller an `applied`, forget the backup."""

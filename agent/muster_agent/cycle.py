@@ -111,7 +111,6 @@ class Cycle:
         if journal.step == "committing":
             self._applier.finish_commit(transaction)
         elif journal.step == "testing":
-            self._applier.redo(transaction)
             self._try_out(transaction)
         elif journal.step == "rolling_back":
             self._applier.finish_roll_back(transaction, reason=journal.reason)
@@ -328,6 +327,7 @@ class Cycle:
             style=session.settings.paths,
             identity=self._identity,
             status=pending.status,
+            checksum=pending.checksum,
             reason=pending.reason,
         )
         for attempt in range(1, timing.tries + 1):

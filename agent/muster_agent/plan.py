@@ -101,7 +101,7 @@ def plan(
 
 
 def _stock_wifi_paths(read: Callable[[str], FileImage | None]) -> tuple[str, ...]:
-    """The wireless file, for the stock Wi-Fi in it; nobody asked for it, so one out of reach stops nothing."""
+    """The wireless file, for the stock Wi-Fi in it. Nobody sent it, so one out of reach stops nothing."""
     try:
         return (WIRELESS,) if read(WIRELESS) is not None else ()
     except ConfigurationRejected:

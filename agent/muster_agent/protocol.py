@@ -151,10 +151,16 @@ def download_request(
 
 
 def report_request(
-    *, base: str, style: PathStyle, identity: Identity, status: ReportStatus, reason: str = ""
+    *, base: str, style: PathStyle, identity: Identity, status: ReportStatus, checksum: str, reason: str = ""
 ) -> Request:
-    """1A.6. `reason` must already be cut by `error_reason`."""
+    """1A.6. `reason` must already be cut by `error_reason`.
+
+    The checksum of what was really applied goes along, so that a controller whose configuration moved on meanwhile
+    does not believe this device up to date; controllers that do not know the parameter pass over it.
+    """
     form = [("key", identity.key), ("status", status)]
+    if status == "applied":
+        form.append(("checksum", checksum))
     if status == "error" and reason:
         form.append(("error_reason", reason))
     url = _path(base, style, "report-status", identity.uuid)

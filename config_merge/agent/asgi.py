@@ -10,10 +10,11 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, connections
 
 from config_merge.agent import endpoints, presence
 from config_merge.agent.forms import parse_form, parse_query, safe
@@ -44,6 +45,9 @@ _WANTED = {
     b"content-type": "content-type",
     b"x-forwarded-for": "x-forwarded-for",
 }
+_HEADER = (HEADER[0].encode(), HEADER[1].encode())
+# A device comes back with the same address; parsing it costs more than reading its row.
+_client_address = lru_cache(maxsize=16_384)(client_address)
 logger = logging.getLogger(__name__)
 
 
@@ -101,7 +105,7 @@ class AgentApplication:
         facts = await self._facts(request)
         answered = endpoints.decide(request, facts)
         if answered is not None and answered.status < 400 and facts is not None:
-            presence.note(facts.device_id)
+            presence.note(request.operation.device_id)  # type: ignore[union-attr, arg-type]
         return answered
 
     async def _report(self, request: AgentRequest) -> AgentResponse:
@@ -110,7 +114,7 @@ class AgentApplication:
         if problem is not None:
             return problem
         assert facts is not None  # noqa: S101 - key_problem has answered
-        presence.note(facts.device_id)
+        presence.note(request.operation.device_id)  # type: ignore[union-attr, arg-type]
         written: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._reports.append((endpoints.report_of(request, facts), written))
         if self._writing is None:
@@ -158,6 +162,11 @@ class AgentApplication:
             await self._reader.close()
             self._reader = None
 
+    def close(self) -> None:
+        """End the threads, when the application is not needed any more."""
+        self._pool.submit(connections.close_all).result()
+        self._pool.shutdown()
+
 
 def _request_of(scope: Scope, body: bytes) -> AgentRequest:
     headers = {
@@ -174,7 +183,7 @@ def _request_of(scope: Scope, body: bytes) -> AgentRequest:
         operation=operation_of(scope["path"].removeprefix(PREFIX)),
         fields=fields,
         headers=headers,
-        client=client_address(client[0] if client else None, forwarded, settings.MUSTER.trusted_proxies),
+        client=_client_address(client[0] if client else None, forwarded, settings.MUSTER.trusted_proxies),
     )
 
 
@@ -198,8 +207,9 @@ async def _send(send: Send, answered: AgentResponse, *, head: bool) -> None:
     headers = [
         (b"content-type", answered.content_type.encode("latin-1")),
         (b"content-length", str(len(answered.body)).encode()),
-        *((name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in (*answered.headers, HEADER)),
+        _HEADER,
     ]
+    headers += [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answered.headers]
     if answered.status == 304:
         headers = headers[2:]
     await send({"type": "http.response.start", "status": answered.status, "headers": headers})

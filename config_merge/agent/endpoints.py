@@ -8,8 +8,8 @@ path, method, existence, key, parameters.
 import hmac
 import json
 import random
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -39,11 +39,13 @@ FACT_SOURCE = (
 FACT_KEY = "d.id"
 REPORTS = ("applied", "error")
 INFO_FIELDS = ("model", "os", "system")
-_jitter = random.SystemRandom()
+# It spreads load and hides nothing; the system's entropy would cost a call into the kernel at every poll.
+_jitter = random.Random()  # noqa: S311
+_TEXT = (str, type(None))
+_address = lru_cache(maxsize=16_384)(valid_address)
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """One row: everything the hot endpoints need to know of a device."""
 
     device_id: UUID
@@ -61,14 +63,14 @@ class Facts:
 
     @classmethod
     def of(cls, row: tuple[Any, ...]) -> "Facts":
-        """Build the facts from a row of FACT_COLUMNS; ids and addresses come as the database driver has them."""
-        device_id, name, key_digest, last_ip, management_ip, deactivated, config_id, *rest = row
-        status, checksum, revision_id, stale, active = rest
-        return cls(
-            device_id, name, key_digest, str(last_ip) if last_ip else None,
-            str(management_ip) if management_ip else None, bool(deactivated), config_id, status, checksum,
-            revision_id, bool(stale), bool(active),
-        )  # fmt: skip
+        """Build the facts from a row of FACT_COLUMNS; ids and truths come as the database driver has them."""
+        facts = cls._make(row)
+        if isinstance(facts.last_ip, _TEXT) and isinstance(facts.management_ip, _TEXT):
+            return facts
+        return facts._replace(
+            last_ip=str(facts.last_ip) if facts.last_ip else None,
+            management_ip=str(facts.management_ip) if facts.management_ip else None,
+        )
 
     @property
     def is_served(self) -> bool:
@@ -98,7 +100,8 @@ def key_problem(request: AgentRequest, facts: Facts | None) -> AgentResponse | N
 
 def addresses_of(request: AgentRequest) -> tuple[str | None, str | None]:
     """Return the last and the management address a poll tells us; a malformed management address is none."""
-    return request.client, valid_address(request.fields.get("management_ip", ""))
+    sent = request.fields.get("management_ip")
+    return request.client, _address(sent) if sent else None
 
 
 def poll_hint() -> tuple[str, str]:
@@ -144,7 +147,7 @@ def answer(request: AgentRequest) -> AgentResponse:
             return report(request, facts)
         case "update-info":
             return update_info(request, facts)
-    return _poll(request, facts)
+    return decide(request, facts) or _poll(request, facts)
 
 
 def _poll(request: AgentRequest, facts: Facts) -> AgentResponse:
@@ -172,8 +175,7 @@ def _poll(request: AgentRequest, facts: Facts) -> AgentResponse:
 
 def _settled(facts: Facts, *, last_ip: str | None, management_ip: str | None) -> Facts:
     """Return facts that count as written and computed: a change that came meanwhile is the next poll's."""
-    names = {name: getattr(facts, name) for name in Facts.__slots__}
-    return Facts(**(names | {"is_stale": False, "last_ip": last_ip, "management_ip": management_ip}))
+    return facts._replace(is_stale=False, last_ip=last_ip, management_ip=management_ip)
 
 
 def report_problem(request: AgentRequest) -> AgentResponse | None:

@@ -1,5 +1,6 @@
 """Parsing what agents send: a query string, or a form in either of HTML's encodings."""
 
+import re
 from collections.abc import Mapping
 from io import BytesIO
 from urllib.parse import parse_qsl
@@ -9,6 +10,7 @@ from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 
 MAX_FIELDS = 100
+_PLAIN = re.compile(r"[A-Za-z0-9_]+=[A-Za-z0-9_.:-]*")
 
 
 def parse_query(raw: bytes | str) -> dict[str, str]:
@@ -18,6 +20,10 @@ def parse_query(raw: bytes | str) -> dict[str, str]:
     {'key': 'a', 'management_ip': '10.0.0.1'}
     """
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+    if _PLAIN.fullmatch(text):
+        # What an agent sends with every poll; parse_qsl would take seven times as long.
+        name, _, value = text.partition("=")
+        return {name: value}
     try:
         pairs = parse_qsl(text, keep_blank_values=True, errors="replace", max_num_fields=MAX_FIELDS)
     except ValueError:
@@ -43,4 +49,7 @@ def parse_form(body: bytes, content_type: str) -> dict[str, str]:
 
 def safe(fields: Mapping[str, str]) -> dict[str, str]:
     """Return fields without lone surrogates, which no database stores."""
-    return {name: value.encode("utf-8", "replace").decode("utf-8") for name, value in fields.items()}
+    return {
+        name: value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+        for name, value in fields.items()
+    }

@@ -1,8 +1,12 @@
-"""The agent protocol's requests and answers as values, and how a path names an operation."""
+"""The agent protocol's requests and answers as values, and how a path names an operation.
+
+Named tuples, because a poll makes several of them and a frozen dataclass takes four times as long to make.
+"""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 from uuid import UUID
 
 HEADER = ("X-Openwisp-Controller", "true")
@@ -22,16 +26,14 @@ METHODS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """What a path asks for, and of which device."""
 
     name: str
     device_id: UUID | None
 
 
-@dataclass(frozen=True, slots=True)
-class AgentRequest:
+class AgentRequest(NamedTuple):
     """One request: `fields` is the query of a GET or the form of a POST, `headers` has lower-case names."""
 
     method: str
@@ -46,16 +48,16 @@ class AgentRequest:
         return self.fields.get("key") or self.headers.get(KEY_HEADER, "")
 
 
-@dataclass(frozen=True, slots=True)
-class AgentResponse:
+class AgentResponse(NamedTuple):
     """One answer; the controller's own header is added to every one of them."""
 
     status: int
     body: bytes = b""
     content_type: str = "text/plain"
-    headers: tuple[tuple[str, str], ...] = field(default=())
+    headers: tuple[tuple[str, str], ...] = ()
 
 
+@lru_cache(maxsize=16_384)
 def operation_of(path: str) -> Operation | None:
     """Return the operation named by what follows `/controller/`, or None.
 
@@ -86,6 +88,7 @@ def refusal(request: AgentRequest) -> AgentResponse | None:
     allowed = METHODS[request.operation.name]
     if request.method not in allowed:
         return text(405, "error: method not allowed\n", ("Allow", ", ".join(allowed)))
-    if any("\x00" in value for value in request.fields.values()):
-        return text(400, "error: invalid character in a parameter\n")
+    for value in request.fields.values():
+        if "\x00" in value:
+            return text(400, "error: invalid character in a parameter\n")
     return None

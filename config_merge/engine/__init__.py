@@ -1,7 +1,7 @@
 """The merge engine: layers and variables in, one effective configuration, its provenance and its archive out.
 
-Invariant: pure. Nothing here imports Django, reads a clock or draws randomness; equal input gives equal output, and
-whatever the input, only `EngineError` is raised.
+Invariant: pure. Nothing here imports Django, reads a clock or draws randomness; equal input gives equal
+output, and whatever the input, only `EngineError` is raised.
 """
 
 from config_merge.engine.archive import packed

@@ -1,9 +1,10 @@
 """Packs files into a .tar.gz whose bytes depend on the files alone.
 
-Invariant: equal files give equal bytes on every machine and with every version of zlib or Python. The agent's checksum
-is the md5 of these bytes, so a compressor that packs a little better after a system upgrade would make a whole fleet
-fetch and apply its configuration again. Hence the gzip stream is written here: text goes in as stored blocks, and only
-runs of zeros (most of a tar's headers and padding) are packed, each as one fixed-Huffman block (RFC 1951).
+Invariant: equal files give equal bytes on every machine and with every version of zlib or Python. The
+agent's checksum is the md5 of these bytes, so a compressor that packs a little better after a system
+upgrade would make a whole fleet fetch and apply its configuration again. Hence the gzip stream is written
+here: text goes in as stored blocks, and only runs of zeros (most of a tar's headers and padding) are
+packed, each as one fixed-Huffman block (RFC 1951).
 """
 
 import hashlib
@@ -27,9 +28,11 @@ _LAST_BLOCK = b"\x03\x00"
 # Shorter runs of zeros cost more as a block of their own than as they are.
 _RUN = bytes(24)
 # RFC 1951 section 3.2.5: (shortest run, extra bits) of length codes 257 to 285.
-_LENGTHS = tuple(
-    (3 + code if code < 8 else ((4 + code % 4) << (code // 4 - 1)) + 3, max(code // 4 - 1, 0)) for code in range(28)
-) + ((258, 0),)
+_LENGTHS = (
+    *((3 + code, 0) for code in range(8)),
+    *((((4 + code % 4) << (code // 4 - 1)) + 3, code // 4 - 1) for code in range(8, 28)),
+    (258, 0),
+)
 
 
 def packed(files: Sequence[File]) -> Artefact:
@@ -98,9 +101,11 @@ def _header(path: str, mode: str, size: int) -> bytes:
 
 
 def deflated(data: bytes) -> bytes:
-    """`data` as deflate blocks of which none is the last: it starts and ends on a byte, so pieces can be joined.
+    """`data` as deflate blocks of which none is the last: it starts and ends on a byte, so pieces can be
+    joined.
 
-    >>> zlib.decompressobj(-15).decompress(deflated(b"text" + bytes(1000)) + _LAST_BLOCK) == b"text" + bytes(1000)
+    >>> text = b"text" + bytes(1000)
+    >>> zlib.decompress(deflated(text) + _LAST_BLOCK, wbits=-15) == text
     True
     """
     out: list[bytes] = []
@@ -129,13 +134,16 @@ def _stored(data: bytes, *, header: bytes) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _zeros(count: int) -> bytes:
-    """A fixed-Huffman block of `count` (at least 4) zeros, and the three header bits of a stored block, aligned."""
+    """A fixed-Huffman block of `count` (at least 4) zeros, and the three header bits of a stored block,
+    aligned."""
     # Bits in stream order: not last, type 01 (low bit first), then the literal 0.
     bits = ["0", "10", "00110000"]
     left = count - 1
     while left >= 3:
         shortest, extra, code = max(
-            (shortest, extra, 257 + index) for index, (shortest, extra) in enumerate(_LENGTHS) if shortest <= left
+            (shortest, extra, 257 + index)
+            for index, (shortest, extra) in enumerate(_LENGTHS)
+            if shortest <= left
         )
         length = min(left, shortest + (1 << extra) - 1)
         bits.append(f"{code - 256:07b}" if code < 280 else f"{code - 280 + 0b11000000:08b}")

@@ -1,7 +1,7 @@
 """The configuration languages the engine speaks, by the names OpenWISP gives them.
 
-Invariant: a `Backend` is data; what differs between back ends is a field here and never an `if` on a name elsewhere.
-Rules and schemas are netjsonconfig 1.3.1's own.
+Invariant: a `Backend` is data; what differs between back ends is a field here and never an `if` on a name
+elsewhere. Rules and schemas are netjsonconfig 1.3.1's own.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,8 @@ from config_merge.engine.errors import UnknownBackend
 class Identifiers:
     """Which keys make two objects of a list "the same" when layers are folded.
 
-    `default` is tried in order, the first present key decides; `composite` replaces it for elements of that `type`.
+    `default` is tried in order, the first present key decides; `composite` replaces it for elements of that
+    `type`.
     """
 
     default: tuple[str, ...]
@@ -29,8 +30,9 @@ class Identifiers:
 class Backend:
     """One configuration language.
 
-    `quoted_words`: types and option names are quoted in the UCI text. `package_path` formats a package's path in
-    the archive and `package_header` starts its file. `legacy_scripts`: OpenWISP 1.x install scripts are added.
+    `quoted_words`: types and option names are quoted in the UCI text. `package_path` formats a package's
+    path in the archive and `package_header` starts its file. `legacy_scripts`: OpenWISP 1.x install scripts
+    are added.
     """
 
     name: str
@@ -44,7 +46,8 @@ class Backend:
     legacy_scripts: bool
 
     def identifiers_for(self, config: Mapping[str, Any]) -> Identifiers:
-        """The list rules for folding in `config`: composite ones apply when it has an `interfaces` key at all."""
+        """The list rules for folding in `config`: composite ones apply when it has an `interfaces` key at
+        all."""
         composite = self.interface_identifiers if "interfaces" in config else {}
         return Identifiers(default=self.identifiers, composite=composite)
 
@@ -89,7 +92,7 @@ def backend_named(name: str) -> Backend:
 
     Raises UnknownBackend.
     """
-    backend = BACKENDS.get(name)
+    backend = BACKENDS.get(name) if isinstance(name, str) else None
     if backend is None:
         raise UnknownBackend(f"unknown back end {name!r}")
     return backend

@@ -12,7 +12,8 @@ _ABSENT = "/dev/null"
 
 
 def diff_files(old: Sequence[File], new: Sequence[File]) -> str:
-    """A unified diff, files in order of their path; changed permissions and binary contents are told in words.
+    """A unified diff, files in order of their path; changed permissions and binary contents are told in
+    words.
 
     >>> before = [File("etc/config/system", "0644", b"a\\nb\\n")]
     >>> print(diff_files(before, [File("etc/config/system", "0644", b"a\\nc\\n")]), end="")

@@ -1,7 +1,8 @@
-"""The engine's only exceptions: whatever a person typed, a caller has to catch `EngineError` and nothing else.
+"""The engine's only exceptions: whatever a person typed, a caller has to catch `EngineError` and nothing
+else.
 
-Invariant: every error carries the place it is about as a URI fragment pointer (`#/interfaces/0`), and its text
-is safe to show to whoever supplied the input.
+Invariant: every error carries the place it is about as a URI fragment pointer (`#/interfaces/0`), and its
+text is safe to show to whoever supplied the input.
 """
 
 from collections.abc import Iterable
@@ -36,8 +37,10 @@ class InvalidConfiguration(EngineError):
 
     `str()` has the wording clients of OpenWISP know (spec/openwisp.md 1B.1).
 
-    >>> str(InvalidConfiguration("'x' is not of type 'integer'", path="#/interfaces/0"))
-    'Invalid configuration triggered by "#/interfaces/0", validator says:\\n\\n\\'x\\' is not of type \\'integer\\''
+    >>> print(InvalidConfiguration("'x' is too long", path="#/dns_search/0"))
+    Invalid configuration triggered by "#/dns_search/0", validator says:
+    <BLANKLINE>
+    'x' is too long
     """
 
     def __str__(self) -> str:

@@ -1,6 +1,7 @@
 """The shell scripts OpenWISP 1.x firmware expects in an archive, by netjsonconfig's own templates.
 
-Invariant: same scripts and order as netjsonconfig 1.3.1's OpenWisp back end, from templates compiled once per process.
+Invariant: same scripts and order as netjsonconfig 1.3.1's OpenWisp back end, from templates compiled once
+per process.
 """
 
 from collections.abc import Mapping
@@ -9,8 +10,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, TemplateError
 from netjsonconfig import OpenWisp
 
-from config_merge.engine.convert import LIBRARY_ERRORS
 from config_merge.engine.errors import InvalidConfiguration
+from config_merge.engine.sections import LIBRARY_ERRORS, with_sorted_keys
 
 # Shell scripts, not HTML: escaping would break them.
 _ENVIRONMENT = Environment(  # noqa: S701
@@ -37,12 +38,16 @@ def with_explicit_radios(tree: Mapping[str, Any]) -> dict[str, Any]:
     radios = tree.get("radios")
     if not isinstance(radios, list):
         return dict(tree)
-    return {**tree, "radios": [{"disabled": False, **item} if isinstance(item, dict) else item for item in radios]}
+    return {
+        **tree,
+        "radios": [{"disabled": False, **item} if isinstance(item, dict) else item for item in radios],
+    }
 
 
 def with_scripts(tree: Mapping[str, Any], *, files: list[Any]) -> list[Any]:
-    """`files` and the scripts after them. Raises InvalidConfiguration when the tree does not allow writing them."""
-    scripts = _Scripts({**tree, "files": list(files)})
+    """`files` and the scripts after them. Raises InvalidConfiguration when the tree does not allow writing
+    them."""
+    scripts = _Scripts(with_sorted_keys({**tree, "files": files}))
     try:
         context = scripts._get_install_context()
         scripts._add_install(context)

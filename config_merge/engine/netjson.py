@@ -1,13 +1,13 @@
 """Folds NetJSON layers into one tree and remembers, in the same pass, who wrote every part of it.
 
-Invariant: the tree and its trace have the same shape at every step, and a layer is never changed. The list rules are
-those of netjsonconfig 1.3.1 (`utils.merge_config`, `utils.merge_list`; spec/openwisp.md 2.5), with one correction:
-the library recognises a repeated element without identifier inside one layer by its address in memory, which differs
-between runs; here such repetitions are kept.
+Invariant: the tree and its trace have the same shape at every step, and a layer is never changed. The list
+rules are those of netjsonconfig 1.3.1 (`utils.merge_config`, `utils.merge_list`; spec/openwisp.md 2.5),
+with one correction: the library recognises a repeated element without identifier inside one layer by its
+address in memory, which differs between runs; here such repetitions are kept.
 
 A trace is either a `Written` (one layer wrote this whole value, scalar or container) or, where several layers
-contributed to a container, a dict or list of traces mirroring it. `Written` containers are opened only when another
-layer touches them, so an untouched template section costs nothing.
+contributed to a container, a dict or list of traces mirroring it. `Written` containers are opened only when
+another layer touches them, so an untouched template section costs nothing.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -29,6 +29,7 @@ class Written(NamedTuple):
     over: "Written | None"
 
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 _NO_IDENTIFIERS = Identifiers(default=(), composite={})
 _UNIDENTIFIED: Hashable = object()
 
@@ -40,11 +41,14 @@ class Folding(NamedTuple):
     identifiers: Identifiers
 
 
-def fold(configs: Sequence[Mapping[str, Any]], *, backend: Backend) -> tuple[dict[str, Any], dict[str, Trace]]:
+def fold(
+    configs: Sequence[Mapping[str, Any]], *, backend: Backend
+) -> tuple[dict[str, Any], dict[str, Trace]]:
     """The left fold of `configs` (later wins) and its trace, whose layer numbers are indices of `configs`.
 
     The tree may share containers with the layers: read it, do not change it.
-    Raises MergeConflict (object against list) and InvalidConfiguration (not an object, unusable identifier, depth).
+    Raises MergeConflict (object against list) and InvalidConfiguration (not an object, unusable identifier,
+    depth).
     """
     tree: dict[str, Any] = {}
     trace: dict[str, Trace] = {}
@@ -88,18 +92,24 @@ def _fold_object(
     tree, trace = dict(old), dict(old_trace)
     layer = folding.layer
     for key, value in new.items():
-        if key in tree:
-            tree[key], trace[key] = _fold_value(tree[key], trace[key], value, folding, (*path, key))
-        else:
-            tree[key] = value
+        if key not in tree:
             trace[key] = Written(layer, value, None)
+        elif type(value) in _SCALARS:
+            # As `_fold_value` would, without its questions: most values are scalars.
+            trace[key] = Written(layer, value, _overruled(tree[key], trace[key], layer))
+        else:
+            tree[key], trace[key] = _fold_value(tree[key], trace[key], value, folding, (*path, key))
+            continue
+        tree[key] = value
     return tree, trace
 
 
 def _fold_value(old: Any, old_trace: Trace, new: Any, folding: Folding, path: Path) -> tuple[Any, Trace]:
     if isinstance(new, Mapping) and isinstance(old, Mapping):
         if not old:
-            return new, Written(folding.layer, new, _beneath(old_trace) if new else _overruled(old, old_trace))
+            return new, Written(
+                folding.layer, new, _beneath(old_trace) if new else _overruled(old, old_trace, folding.layer)
+            )
         if not new:
             return old, old_trace
         return _fold_object(old, opened_object(old_trace), new, folding, path)
@@ -110,14 +120,14 @@ def _fold_value(old: Any, old_trace: Trace, new: Any, folding: Folding, path: Pa
             f"Incompatible type for '{path[-1]}': one layer has {kind(old)}, a later one {kind(new)}.",
             path=fragment(path),
         )
-    return new, Written(folding.layer, new, _overruled(old, old_trace))
+    return new, Written(folding.layer, new, _overruled(old, old_trace, folding.layer))
 
 
 def _fold_list(
     old: list[Any], old_trace: Trace, new: list[Any], folding: Folding, path: Path
 ) -> tuple[list[Any], Trace]:
     if not old and not new:
-        return new, Written(folding.layer, new, _overruled(old, old_trace))
+        return new, Written(folding.layer, new, _overruled(old, old_trace, folding.layer))
     beneath = None if old else _beneath(old_trace)
     values, traces, slots = _by_identity(old, opened_list(old_trace), folding.identifiers, path)
     incoming = _incoming(new, values, traces, slots, folding, path)
@@ -136,7 +146,8 @@ def _fold_list(
 def _by_identity(
     old: list[Any], old_traces: list[Trace], identifiers: Identifiers, path: Path
 ) -> tuple[list[Any], list[Trace], dict[Hashable, int]]:
-    """Copies of a list and its traces with one element per identity (the last), and where each identity stands."""
+    """Copies of a list and its traces with one element per identity (the last), and where each identity
+    stands."""
     values: list[Any] = []
     traces: list[Trace] = []
     slots: dict[Hashable, int] = {}
@@ -163,7 +174,8 @@ def _incoming(
 ) -> list[tuple[Hashable, Any]]:
     """The elements of `new` that add something, one per identity (the last, at the first one's place).
 
-    An element equal to one already present adds nothing to the list; the layer is noted as having said it again.
+    An element equal to one already present adds nothing to the list; the layer is noted as having said it
+    again.
     """
     incoming: dict[Hashable, Any] = {}
     seen: dict[Hashable, int] | None = None
@@ -203,13 +215,16 @@ def _identity(value: Any, identifiers: Identifiers, path: Path) -> Hashable:
     try:
         hash(key)
     except TypeError:
-        raise InvalidConfiguration("an element's identifier must be a string or a number", path=fragment(path)) from None
+        raise InvalidConfiguration(
+            "an element's identifier must be a string or a number", path=fragment(path)
+        ) from None
     result: Hashable = key
     return result
 
 
 def _frozen(value: Any) -> Hashable:
-    """A hashable stand-in that is equal exactly when Python calls the values equal (so 1, 1.0 and True are)."""
+    """A hashable stand-in that is equal exactly when Python calls the values equal (so 1, 1.0 and True
+    are)."""
     if isinstance(value, Mapping):
         return frozenset((key, _frozen(item)) for key, item in value.items())
     if isinstance(value, list):
@@ -230,17 +245,32 @@ def _said_again(trace: Trace, layer: int) -> Trace:
     return [_said_again(item, layer) for item in trace]
 
 
-def _overruled(old: Any, trace: Trace) -> Written:
-    """What a replaced value leaves behind: itself, as written by the last layer that had a hand in it."""
-    return trace if isinstance(trace, Written) else Written(_last_layer(trace), old, None)
+def _overruled(old: Any, trace: Trace, layer: int) -> Written | None:
+    """What `layer` overrules by replacing `old`: the value as written by the last layer before it that had
+    a hand in it.
+
+    A layer that first repeats a list element and then changes it does not overrule itself.
+    """
+    if isinstance(trace, Written):
+        return trace if trace.layer < layer else trace.over
+    last = _last_layer(trace, layer)
+    return None if last is None else Written(last, old, None)
 
 
 def _beneath(trace: Trace) -> Written | None:
     """What an empty container was written over: filling it overrules that, but not the emptiness."""
-    return trace.over if isinstance(trace, Written) else None
+    below = trace.over if isinstance(trace, Written) else None
+    while below is not None and below.value in ({}, []):
+        below = below.over
+    return below
 
 
-def _last_layer(trace: Trace) -> int:
+def _last_layer(trace: Trace, before: int) -> int | None:
+    """The last layer before number `before` that wrote any part of a value."""
     if isinstance(trace, Written):
-        return trace.layer
-    return max(_last_layer(item) for item in (trace.values() if isinstance(trace, dict) else trace))
+        written: Written | None = trace
+        while written is not None and written.layer >= before:
+            written = written.over
+        return None if written is None else written.layer
+    parts = trace.values() if isinstance(trace, dict) else trace
+    return max((last for part in parts if (last := _last_layer(part, before)) is not None), default=None)

@@ -1,7 +1,8 @@
 """The rules for where a file of a configuration may land on a device.
 
 Invariant: no path that passes can leave the directory an archive is unpacked in. The rule for extra files is
-netjsonconfig 1.3.1's (spec/openwisp.md 2.5): letters, digits and `._/-` plus variables, no empty, `.` or `..` part.
+netjsonconfig 1.3.1's (spec/openwisp.md 2.5): letters, digits and `._/-` plus variables, no empty, `.` or
+`..` part.
 """
 
 import re
@@ -31,7 +32,8 @@ def archive_path(path: object, *, index: int) -> str:
     parts_are_names = all(part not in ("", ".", "..") for part in relative.split("/"))
     if not parts_are_names or _PATH.fullmatch(_VARIABLE.sub("x", path)) is None:
         raise InvalidConfiguration(
-            f'Invalid file path "{path}": use letters, numbers, ".", "_", "-" and "/", and no empty, "." or ".." part.',
+            f'Invalid file path "{path}": use letters, numbers, ".", "_", "-" and "/",'
+            ' and no empty, "." or ".." part.',
             path=place,
         )
     return relative
@@ -61,7 +63,8 @@ def require_package_name(name: str) -> None:
 
 
 def is_package(value: Any) -> bool:
-    """Whether a top-level value outside the schema becomes a UCI package: a list with a `config_name` object in it.
+    """Whether a top-level value outside the schema becomes a UCI package: a list with a `config_name`
+    object in it.
 
     >>> is_package([{"config_name": "dropbear"}]), is_package(["x"]), is_package({})
     (True, False, False)

@@ -1,8 +1,9 @@
 """From an effective tree to the archive a device downloads.
 
-Invariant: equal trees give equal bytes, whatever the order of their keys, whatever was rendered before, on every
-machine. Nothing is validated here beyond what rendering needs: a configuration stored before a stricter rule came stays
-downloadable (spec/openwisp.md 2.5), unless a file of it could land outside its directory.
+Invariant: equal trees give equal bytes, whatever the order of their keys, whatever was rendered before, on
+every machine. Nothing is validated here beyond what rendering needs: a configuration stored before a
+stricter rule came stays downloadable (spec/openwisp.md 2.5), unless a file of it could land outside its
+directory.
 """
 
 import re
@@ -11,11 +12,12 @@ from typing import Any
 
 from config_merge.engine.archive import packed
 from config_merge.engine.backends import Backend, backend_named
-from config_merge.engine.convert import Section, converted
+from config_merge.engine.convert import converted
 from config_merge.engine.errors import InvalidConfiguration, fragment
 from config_merge.engine.legacy_scripts import with_explicit_radios, with_scripts
 from config_merge.engine.places import DEFAULT_MODE, archive_path, file_mode
-from config_merge.engine.strict_json import require_object
+from config_merge.engine.sections import Section
+from config_merge.engine.strict_json import plain_object
 from config_merge.engine.types import Artefact, File
 from config_merge.engine.uci import package_texts
 
@@ -26,16 +28,16 @@ _FIRST_DSA_RELEASE = 21
 def render(*, backend: str, tree: Mapping[str, Any], os: str = "") -> Artefact:
     """The files of a configuration and their archive.
 
-    `os` is what the device says it runs ("OpenWrt 19.07.8 ..."); OpenWrt releases before 21 get the older network
-    syntax, everything else, also the unknown, the newer one (spec/openwisp.md 2.3 "DSA").
-    Raises UnknownBackend and InvalidConfiguration.
+    `os` is what the device says it runs ("OpenWrt 19.07.8 ..."); OpenWrt releases before 21 get the older
+    network syntax, everything else, also the unknown, the newer one (spec/openwisp.md 2.3 "DSA"). Raises
+    UnknownBackend and InvalidConfiguration.
 
     >>> artefact = render(backend="netjsonconfig.OpenWrt", tree={"general": {"hostname": "ap1"}})
     >>> artefact.files[0].path, artefact.files[0].contents
     ('etc/config/system', b"config system 'system'\\n\\toption hostname 'ap1'\\n")
     """
     language = backend_named(backend)
-    require_object(tree)
+    tree = plain_object(tree)
     if language.legacy_scripts:
         tree = with_explicit_radios(tree)
     conversion = converted(tree, backend=language, dsa=language.follows_os and speaks_dsa(os))

@@ -1,7 +1,7 @@
 """From layers and variables to the effective configuration of one device, with the source of every leaf.
 
-Invariant: there is one fold. What `Effective.leaves()` tells is read from the trace that the fold left while it picked
-the values, so an explanation cannot disagree with the tree.
+Invariant: there is one fold. What `Effective.leaves()` tells is read from the trace that the fold left
+while it picked the values, so an explanation cannot disagree with the tree.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 from config_merge.engine.backends import backend_named
 from config_merge.engine.errors import escaped
 from config_merge.engine.netjson import Trace, Written, fold, fold_in, opened_list, opened_object
-from config_merge.engine.strict_json import require_object
+from config_merge.engine.strict_json import plain_object
 from config_merge.engine.types import Layer, Leaf, Source, Variable, VariableLayer
 from config_merge.engine.variables import references, substituted, variables_in_force
 
@@ -20,19 +20,20 @@ from config_merge.engine.variables import references, substituted, variables_in_
 class Effective:
     """What a device should be.
 
-    `tree` is plain JSON owned by the caller; `raw` is the same before variables were put in and may share containers
-    with the layers (do not change it); `sources` are the fold's layers by number.
+    `tree` is plain JSON owned by the caller; `raw` is the same before variables were put in and may share
+    containers with the layers (do not change it); `sources` are the fold's layers by number.
     """
 
     backend: str
-    tree: dict[str, Any]
+    tree: dict[str, Any] = field(repr=False)
     variables: dict[str, Variable]
     sources: tuple[Source, ...]
     raw: dict[str, Any] = field(repr=False)
     trace: dict[str, Trace] = field(repr=False)
 
     def leaves(self) -> dict[str, Leaf]:
-        """Every scalar and empty container of `tree` by its JSON pointer (RFC 6901), with where it came from."""
+        """Every scalar and empty container of `tree` by its JSON pointer (RFC 6901), with where it came
+        from."""
         return dict(_leaves(self, "", self.tree, self.raw, self.trace))
 
 
@@ -45,9 +46,10 @@ def resolve(
 ) -> Effective:
     """Folds `layers` (later wins), injects the hostname, puts the variables in.
 
-    `hostname` is the device's name, or a Source whose `name` it is: when no layer sets `general.hostname`, the name
-    with ":" replaced by "-" stands there and its source is layer "system" (spec/openwisp.md 2.3). Without it nothing
-    is injected. Raises MergeConflict, InvalidConfiguration, InvalidVariables, UnknownBackend.
+    `hostname` is the device's name, or a Source whose `name` it is: when no layer sets `general.hostname`,
+    the name with ":" replaced by "-" stands there and its source is layer "system" (spec/openwisp.md 2.3).
+    Without it nothing is injected. Raises MergeConflict, InvalidConfiguration, InvalidVariables,
+    UnknownBackend.
 
     >>> lan = Layer(source=Source("template", "1", "lan"), config={"general": {"timezone": "{{ tz }}"}})
     >>> zone = VariableLayer(source=Source("device", "2", "ap"), values={"tz": "UTC"})
@@ -67,7 +69,7 @@ def resolve(
         injected = {"general": {"hostname": system.name.replace(":", "-")}}
         raw, trace = fold_in(raw, trace, config=injected, layer=len(sources), backend=language)
         sources.append(system)
-    require_object(raw)
+    raw = plain_object(raw)
     in_force = variables_in_force(variables)
     tree = substituted(raw, values={name: variable.value for name, variable in in_force.items()})
     return Effective(

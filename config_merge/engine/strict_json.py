@@ -1,7 +1,8 @@
 """Says whether a Python value is JSON that every later step can handle, so that no step has to ask again.
 
-Invariant: a value that passes has only str keys, finite numbers of at most 64 bits, text that UTF-8 can encode and
-that has no NUL (PostgreSQL's jsonb and C programs on devices refuse it), and at most `MAX_DEPTH` levels.
+Invariant: a value that passes has only str keys, finite numbers of at most 64 bits, text that UTF-8 can
+encode and that has no NUL (PostgreSQL's jsonb and C programs on devices refuse it), and at most `MAX_DEPTH`
+levels.
 """
 
 import math
@@ -19,26 +20,39 @@ def require_json(value: object, *, error: type[EngineError] = InvalidConfigurati
     """Raises `error`, with the path of the first offender, unless `value` is JSON as the module says.
 
     >>> require_json({"a": [1, None, "text"]})
-    >>> require_json({"a": [float("nan")]})
-    Traceback (most recent call last):
-    ...
-    config_merge.engine.errors.InvalidConfiguration: Invalid configuration triggered by "#/a/0", validator says:
-    <BLANKLINE>
-    nan is not a JSON number
+    >>> try:
+    ...     require_json({"a": [float("nan")]})
+    ... except InvalidConfiguration as error:
+    ...     error.path, error.message
+    ('#/a/0', 'nan is not a JSON number')
     """
-    if _is_fine(value, 0):
-        return
     path: list[str | int] = []
     complaint = _complaint(value, path, 0)
     if complaint is not None:
         raise error(complaint, path=fragment(reversed(path)))
 
 
-def require_object(value: object) -> None:
-    """Raises InvalidConfiguration unless `value` is a JSON object of acceptable contents."""
+def plain_object(value: object) -> dict[str, Any]:
+    """`value` itself when it is made of plain dicts, lists and scalars, else an equal copy that is.
+
+    Raises InvalidConfiguration unless it is a JSON object of acceptable contents.
+    """
+    if isinstance(value, dict) and _is_fine(value, 0):
+        return value
     if not isinstance(value, Mapping):
         raise InvalidConfiguration(f"{kind(value)} is not of type 'object'")
     require_json(value)
+    return {str(key): _plain(item) for key, item in value.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    return next(scalar(value) for scalar in (str, int, float) if isinstance(value, scalar))
 
 
 def kind(value: object) -> str:
@@ -77,30 +91,31 @@ def text_complaint(text: str) -> str | None:
 
 
 def _is_fine(value: object, depth: int) -> bool:
-    """A quick yes for ordinary JSON; everything else is left to `_complaint`, which knows what to say."""
+    """A quick yes for ordinary JSON of plain types; about everything else `_complaint` knows what to say."""
     if depth >= MAX_DEPTH:
         return False
-    if isinstance(value, dict):
-        try:
-            keys = "".join(value)
-        except TypeError:
-            return False
-        if "\x00" in keys or not keys.isascii():
-            return False
-        items: Iterable[object] = value.values()
-    elif isinstance(value, list):
+    items: Iterable[Any]
+    if type(value) is dict:
+        for key in value:
+            if type(key) is not str or "\x00" in key or not (key.isascii() or text_complaint(key) is None):
+                return False
+        items = value.values()
+    elif type(value) is list:
         items = value
     else:
         return False
     for item in items:
-        kind_of = type(item)
-        if kind_of is str:
-            if "\x00" in item or not item.isascii():  # type: ignore[operator,attr-defined]
+        exact = type(item)
+        if exact is str:
+            if "\x00" in item or not (item.isascii() or text_complaint(item) is None):
                 return False
-        elif kind_of is int:
-            if not _MIN_INT <= item <= _MAX_INT:  # type: ignore[operator]
+        elif exact is int:
+            if not _MIN_INT <= item <= _MAX_INT:
                 return False
-        elif not (item is None or kind_of is bool or _is_fine(item, depth + 1)):
+        elif exact is float:
+            if not math.isfinite(item):
+                return False
+        elif not (item is None or exact is bool or _is_fine(item, depth + 1)):
             return False
     return True
 
@@ -143,4 +158,3 @@ def _object_complaint(value: Mapping[Any, object], path: list[str | int], depth:
             path.append(key)
             return complaint
     return None
-

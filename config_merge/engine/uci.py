@@ -1,8 +1,9 @@
 """Writes UCI text, the format of OpenWrt's /etc/config (https://openwrt.org/docs/guide-user/base-system/uci).
 
-Invariant: the layout is that of netjsonconfig 1.3.1's template; values are written as they are. The library's clean-up
-pass alters values that hold four spaces or line breaks, and an apostrophe breaks its quoting so that `uci import`
-refuses the whole package; here the first two stay intact and the last is written as the shell-like `'\\''`.
+Invariant: the layout is that of netjsonconfig 1.3.1's template; values are written as they are. The
+library's clean-up pass alters values that hold four spaces or line breaks, and an apostrophe breaks its
+quoting so that `uci import` refuses the whole package; here the first two stay intact and the last is
+written as the shell-like `'\\''`.
 """
 
 import re
@@ -36,8 +37,8 @@ def block_text(block: Mapping[str, Any], *, quoted_words: bool) -> str:
 def package_texts(packages: Mapping[str, Sequence[str]], *, header: str) -> dict[str, str]:
     """The file of each package, in order, from the texts of its sections.
 
-    Every file ends with a blank line except the last one, which ends with a line break only: agents hash these
-    files, so the library's habit is kept.
+    Every file ends with a blank line except the last one, which ends with a line break only: agents hash
+    these files, so the library's habit is kept.
     """
     texts = {name: header.format(name) + "".join(blocks) for name, blocks in packages.items()}
     if texts:

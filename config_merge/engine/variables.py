@@ -1,8 +1,8 @@
 """Variables: which value is in force, and putting values into `{{ name }}`.
 
-Invariant: substitution is a single pass. A value that itself contains `{{ other }}` is not looked at again, unknown
-names stay as they stand, and keys are never touched (spec/openwisp.md 2.5; netjsonconfig's own pass differs in that it
-expands some values twice and reads backslashes in them as regular-expression escapes).
+Invariant: substitution is a single pass. A value that itself contains `{{ other }}` is not looked at again,
+unknown names stay as they stand, and keys are never touched (spec/openwisp.md 2.5; netjsonconfig's own pass
+differs in that it expands some values twice and reads backslashes in them as regular-expression escapes).
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from config_merge.engine.errors import InvalidConfiguration, InvalidVariables
-from config_merge.engine.strict_json import MAX_TEXT, kind, require_json
+from config_merge.engine.strict_json import MAX_TEXT, kind, plain_object, require_json
 from config_merge.engine.types import Source, Variable, VariableLayer
 
 _REFERENCE = re.compile(r"\{\{\s*(\w*)\s*\}\}")
@@ -86,8 +86,10 @@ def undefined_variables(tree: Mapping[str, Any]) -> tuple[str, ...]:
 
     >>> undefined_variables({"general": {"hostname": "{{ site }}-{{ n }}"}})
     ('n', 'site')
+
+    Raises InvalidConfiguration for what is not JSON.
     """
-    return tuple(sorted({name for text in _texts(tree) for name in references(text)}))
+    return tuple(sorted({name for text in _texts(plain_object(tree)) for name in references(text)}))
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from config_merge import inputs
-from config_merge.engine import EngineError, validate
+from config_merge.engine import EngineError, render, validate
 from config_merge.models import Backend, Cause, Config, Status, Template
 from config_merge.services import assignment, recompute, stale
 from config_merge.status import move
@@ -40,7 +40,10 @@ def check_effective(config: Config) -> None:
     """Validate the merged configuration as the device would get it. Raises ValidationError on `__all__`."""
     for item in inputs.load([config]):
         try:
-            validate(backend=item.backend, tree=item.effective().tree)
+            tree = item.effective().tree
+            validate(backend=item.backend, tree=tree)
+            # The schema does not know everything the renderer refuses (an IPv4 mask of 99, for one).
+            render(backend=item.backend, tree=tree, os=item.os)
         except EngineError as error:
             raise ValidationError({NON_FIELD_ERRORS: [str(error)]}) from error
 
@@ -48,6 +51,7 @@ def check_effective(config: Config) -> None:
 @transaction.atomic
 def config_create(
     device: Device,
+    /,
     *,
     backend: str = Backend.OPENWRT,
     templates: Sequence[Template] = (),
@@ -74,6 +78,7 @@ def config_create(
 @transaction.atomic
 def config_update(
     config: Config,
+    /,
     *,
     templates: Sequence[Template] | None = None,
     actor_id: UUID | None = None,

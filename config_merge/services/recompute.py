@@ -5,6 +5,7 @@ run twice, be killed at any point, or meet a newer change half way; the rows lef
 """
 
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -21,6 +22,7 @@ from core.db import bulk_set, claim, claiming, locked
 
 logger = logging.getLogger(__name__)
 CHUNK = 100
+_draining = threading.Lock()
 WRITTEN = (
     "checksum status error_reason problem computed_generation revision_id revision_number modified".split()
 )
@@ -51,10 +53,19 @@ def compute(item: inputs.Inputs) -> Computation:
 
 
 def drain(*, chunk: int = CHUNK) -> int:
-    """Compute chunk by chunk until nothing is stale; returns how many configurations were computed."""
+    """Compute chunk by chunk until nothing is stale; returns how many configurations were computed.
+
+    In one process only one thread drains: on SQLite two would compute the same rows, and anywhere they would
+    only share one interpreter. Who finds the lock taken leaves the rows to its holder, or to the next sweep.
+    """
+    if not _draining.acquire(blocking=False):
+        return 0
     total = 0
-    while done := recompute_chunk(chunk):
-        total += done
+    try:
+        while done := recompute_chunk(chunk):
+            total += done
+    finally:
+        _draining.release()
     if total:
         logger.info("configurations computed", extra={"count": total})
     return total

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import transaction
 
-from config_merge.engine import EngineError, resolve, validate
+from config_merge.engine import EngineError, render, resolve, validate
 from config_merge.inputs import template_layer, template_variables
 from config_merge.models import ConfigTemplate, Template, TemplateTag
 from config_merge.services import assignment, stale
@@ -42,6 +42,8 @@ def _check_config(template: Template) -> None:
             hostname=None,
         )
         validate(backend=template.backend, tree=effective.tree)
+        # The schema does not know everything the renderer refuses (an IPv4 mask of 99, for one).
+        render(backend=template.backend, tree=effective.tree)
     except EngineError as error:
         raise ValidationError({NON_FIELD_ERRORS: [str(error)]}) from error
 

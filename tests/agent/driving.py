@@ -14,7 +14,6 @@ from muster_agent.errors import ExitCode
 from muster_agent.log import EventLog
 from muster_agent.loop import run
 from muster_agent.settings import Facts, Settings, Timing
-
 from tests.agent.fake_controller import SECRET
 
 MAC = "02:00:00:AA:BB:01"
@@ -50,7 +49,7 @@ def turn(settings: Settings, *, log: io.StringIO | None = None) -> ExitCode:
 
 
 def run_killed_at(settings: Settings, kill_at: int | str, steps: Any) -> None:
-    """A process's body: puts each durable step on `steps` and dies by SIGKILL right after the number or name."""
+    """A process's body: puts each durable step on `steps`, dies by SIGKILL after that number or name."""
     seen = 0
 
     def on_step(step: str) -> None:

@@ -6,11 +6,14 @@ Invariant: it answers exactly as 1A says unless a test queued something else in 
 import gzip
 import hashlib
 import io
+import ssl
+import sys
 import tarfile
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 HEADER = ("X-Openwisp-Controller", "true")
@@ -67,10 +70,20 @@ class Device:
     reports: list[tuple[str, str]] = field(default_factory=list)
 
 
+class Server(ThreadingHTTPServer):
+    """Quiet about clients that were killed in the middle of a request."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError | ssl.SSLError):
+            super().handle_error(request, client_address)
+
+
 class FakeController:
     """Serves `files` to every device; `script[operation]` is a queue of replies used before the real ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.devices: dict[str, Device] = {}
         self.calls: list[Call] = []
         self.script: dict[str, list[Reply]] = defaultdict(list)
@@ -95,11 +108,12 @@ class FakeController:
             def log_message(self, format: str, *args: object) -> None:
                 """Silence: the calls are kept instead."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._server = Server(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.005,), daemon=True)
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
         self._server.shutdown()
@@ -219,9 +233,12 @@ class FakeController:
             handler.close_connection = True
             handler.connection.close()
             return
-        handler.send_response(reply.status)
-        for name, value in reply.headers:
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(reply.body)))
-        handler.end_headers()
-        handler.wfile.write(reply.body)
+        try:
+            handler.send_response(reply.status)
+            for name, value in reply.headers:
+                handler.send_header(name, value)
+            handler.send_header("Content-Length", str(len(reply.body)))
+            handler.end_headers()
+            handler.wfile.write(reply.body)
+        except ConnectionError:
+            handler.close_connection = True  # the client was killed or stopped: part of many tests

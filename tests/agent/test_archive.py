@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from muster_agent.archive import MAX_MEMBERS, read_archive
 from muster_agent.errors import ConfigurationRejected, ExitCode
-
 from tests.agent.driving import contents, settings_for, turn
 from tests.agent.fake_controller import FakeController, archive
 

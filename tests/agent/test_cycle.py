@@ -7,11 +7,11 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from muster_agent.cli import main
 from muster_agent.errors import ExitCode
 from muster_agent.facts import boot_id
 from muster_agent.protocol import consistent_key
-
 from tests.agent.driving import FACTS, FAST, MAC, contents, executable, settings_for, turn, write
 from tests.agent.fake_controller import BROKEN, CUT, NOT_FOUND, SECRET, FakeController, Reply, archive
 
@@ -227,7 +227,8 @@ def test_the_key_travels_in_the_query_and_in_a_header(controller: FakeController
     for operation in ("checksum", "download-config"):
         assert controller.of(operation)[0].query["key"] == key
         assert controller.of(operation)[0].headers["x-device-key"] == key
-    assert controller.of("report-status")[0].form == {"key": key, "status": "applied"}
+    form = controller.of("report-status")[0].form
+    assert form == {"key": key, "status": "applied", "checksum": controller.checksum}
 
 
 def test_the_new_paths_are_optional(controller: FakeController, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""kill -9 after every durable step of an apply, in a real process; then signals and the shipped command line."""
+"""kill -9 after every durable step of an apply, in a real process; then signals and the command line."""
 
 import dataclasses
 import io
@@ -17,12 +17,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+
 from muster_agent.errors import ExitCode
 from muster_agent.log import EventLog
 from muster_agent.protocol import Identity
 from muster_agent.settings import Settings, Timing
 from muster_agent.state import Store
-
 from tests.agent.driving import FAST, MAC, contents, executable, run_killed_at, settings_for, turn, write
 from tests.agent.fake_controller import SECRET, FakeController, Reply
 
@@ -226,13 +226,14 @@ def test_signals_wake_force_and_stop_the_shipped_program(controller: FakeControl
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_ends_a_hanging_request_at_once(controller: FakeController, root: Path, number: int) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        with running(controller, root, "--url", f"http://127.0.0.1:{silent.getsockname()[1]}") as process:
-            connection, _ = silent.accept()
-            started = time.monotonic()
-            process.send_signal(number)
-            _, errors = process.communicate(timeout=5)
-            connection.close()
+    silent = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    with silent, running(controller, root, "--url", url) as process:
+        connection, _ = silent.accept()
+        started = time.monotonic()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=5)
+        connection.close()
     assert process.returncode == 0
     assert time.monotonic() - started < 2
     assert "event=stopped" in errors
@@ -279,4 +280,4 @@ def test_the_default_waits_are_the_openwrt_agents() -> None:
     assert (timing.test_tries, timing.test_backoff, timing.settle) == (10, (5, 20), 5)
     assert (timing.connect_timeout, timing.total_timeout, timing.bootup_delay) == (15, 30, 10)
     assert (timing.update_info_tries, timing.update_info_wait) == (10, 2)
-    assert FAST != timing
+    assert timing != FAST

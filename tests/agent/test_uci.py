@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from muster_agent.merge import merge, unmerge
 from muster_agent.uci import Package, Section, UciError, name_anonymous, parse, render
 

@@ -82,10 +82,19 @@ class Up:
 
 @contextlib.contextmanager
 def running_up(directory: Path, *arguments: str, **variables: str) -> Iterator[Up]:
-    """`manage.py up` on a free port with its data in `directory`, ready to be asked; killed at the end if need be."""
+    """`manage.py up` on a free port, its data in `directory`, ready; killed at the end if need be."""
     port = free_port()
     log = directory.parent / f"up-{port}.log"
-    command = [sys.executable, "manage.py", "up", "--port", str(port), "--data-dir", str(directory), *arguments]
+    command = [
+        sys.executable,
+        "manage.py",
+        "up",
+        "--port",
+        str(port),
+        "--data-dir",
+        str(directory),
+        *arguments,
+    ]
     with log.open("w") as stream:
         process = subprocess.Popen(
             command,

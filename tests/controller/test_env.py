@@ -29,12 +29,19 @@ def test_nothing_set_is_the_default_mode() -> None:
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
-    assert Environment.from_mapping({"MUSTER_PORT": " ", "MUSTER_REDIS_URL": ""}) == Environment.from_mapping({})
+    assert Environment.from_mapping({"MUSTER_PORT": " ", "MUSTER_REDIS_URL": ""}) == Environment.from_mapping(
+        {}
+    )
 
 
 def test_a_full_environment_is_read_into_types() -> None:
     environment = Environment.from_mapping(
-        {**GROWN, "MUSTER_TRUSTED_PROXIES": "10.0.0.0/8, ::1", "MUSTER_TLS": "yes", "MUSTER_DATA_DIR": "/srv/m"}
+        {
+            **GROWN,
+            "MUSTER_TRUSTED_PROXIES": "10.0.0.0/8, ::1",
+            "MUSTER_TLS": "yes",
+            "MUSTER_DATA_DIR": "/srv/m",
+        }
     )
     assert not environment.default_mode
     assert environment.database_url is not None
@@ -94,7 +101,13 @@ def test_outside_the_default_mode_secrets_must_be_given(lacking: str, url: str) 
 
 @pytest.mark.parametrize(
     "secret",
-    ["x" * 31, "change-me-" * 5, "django-insecure-" + "a1B2c3D4" * 5, "secret" * 8, "an-example-of-a-long-enough-key-1234"],
+    [
+        "x" * 31,
+        "change-me-" * 5,
+        "django-insecure-" + "a1B2c3D4" * 5,
+        "secret" * 8,
+        "an-example-of-a-long-enough-key-1234",
+    ],
 )
 def test_a_known_or_short_secret_is_refused_outside_the_default_mode(secret: str) -> None:
     with pytest.raises(InvalidEnvironment, match="known default or shorter"):

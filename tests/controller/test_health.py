@@ -11,8 +11,7 @@ from django.core.files.storage import FileSystemStorage
 from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
-from pytest_django import DjangoDbBlocker
-from pytest_django import SettingsWrapper
+from pytest_django import DjangoDbBlocker, Settings
 
 from controller import health
 from controller.env import Environment
@@ -51,7 +50,9 @@ def test_a_failing_check_is_named_and_answers_503() -> None:
     assert report.as_json()["failing"] == ["storage"]
 
 
-@pytest.mark.parametrize("error", [OperationalError, redis.ConnectionError, OSError, RuntimeError, TimeoutError])
+@pytest.mark.parametrize(
+    "error", [OperationalError, redis.ConnectionError, OSError, RuntimeError, TimeoutError]
+)
 def test_an_error_shows_its_kind_and_not_its_text(error: type[Exception]) -> None:
     def fail() -> Check:
         raise error("password=hush host=db.internal")
@@ -98,7 +99,9 @@ def test_a_report_is_reused_for_a_moment() -> None:
 @pytest.mark.django_db
 def test_a_scheduler_that_never_beat_or_stopped_fails() -> None:
     assert health.check_scheduler() == Check(False, "no heartbeat yet")
-    Heartbeat.objects.create(name=SCHEDULER, at=timezone.now() - timedelta(seconds=health.SCHEDULER_SECONDS + 5))
+    Heartbeat.objects.create(
+        name=SCHEDULER, at=timezone.now() - timedelta(seconds=health.SCHEDULER_SECONDS + 5)
+    )
     check = health.check_scheduler()
     assert (check.ok, check.detail) == (False, "heartbeat is late")
     assert check.age_seconds == pytest.approx(health.SCHEDULER_SECONDS + 5, abs=2)
@@ -106,7 +109,7 @@ def test_a_scheduler_that_never_beat_or_stopped_fails() -> None:
     assert health.check_scheduler().ok
 
 
-def test_a_broker_that_does_not_listen_fails(settings: SettingsWrapper) -> None:
+def test_a_broker_that_does_not_listen_fails(settings: Settings) -> None:
     settings.MUSTER = Environment(redis_url="redis://127.0.0.1:1/0")
     assert report_of(broker=health.check_broker).checks["broker"] == Check(False, "ConnectionError")
 

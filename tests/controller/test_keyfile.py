@@ -27,7 +27,9 @@ def test_only_the_owner_may_read_what_is_generated(tmp_path: Path) -> None:
     assert {path.name for path in directory.iterdir()} == {keyfile.FILE_NAME, f".{keyfile.FILE_NAME}.lock"}
 
 
-def _load(directory: str, barrier: "multiprocessing.synchronize.Barrier", results: "multiprocessing.Queue[str]") -> None:
+def _load(
+    directory: str, barrier: "multiprocessing.synchronize.Barrier", results: "multiprocessing.Queue[str]"
+) -> None:
     barrier.wait()
     results.put(keyfile.load_or_create(directory=Path(directory), database=Path(directory) / "db").secret_key)
 

@@ -20,16 +20,18 @@ LOCK_NAME = "up.lock"
 
 
 class Command(BaseCommand):
-    """Migrate, provision an empty database, then serve pages, API, agents, tasks and schedule until told to stop."""
+    """Migrate, provision an empty database, then serve everything until told to stop."""
 
-    help = "Migrate, create the first administrator and demo organization if there are none, and serve everything."
+    help = "Migrate, create the first administrator and a demo organization if there are none, and serve."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """The three options are read before the settings load: see `controller.env.adopt_arguments`."""
         parser.add_argument("--host", help="address to listen on (MUSTER_HOST, default 127.0.0.1)")
         parser.add_argument("--port", help="port to listen on (MUSTER_PORT, default 8000)")
-        parser.add_argument("--data-dir", help="directory of database, secrets and files (MUSTER_DATA_DIR, default var)")
+        parser.add_argument(
+            "--data-dir", help="directory of database, secrets and files (MUSTER_DATA_DIR, default var)"
+        )
 
     def handle(self, **options: object) -> None:
         """Run until SIGTERM or SIGINT."""
@@ -39,13 +41,18 @@ class Command(BaseCommand):
             with contextlib.closing(listener):
                 call_command("migrate", interactive=False, verbosity=0)
                 first = provisioning.first_run(password=environment.admin_password or None)
+                if first is not None:
+                    # Said at once: whatever fails later, nobody could ever learn the password again.
+                    self._say(first_secrets(first))
                 in_time = server.serve(
-                    listener, threads=environment.worker_threads, on_started=lambda: self._welcome(first)
+                    listener,
+                    threads=environment.worker_threads,
+                    on_started=lambda: self._say(welcome(host=environment.host, port=environment.port)),
                 )
-        self.stdout.write("Muster stopped.")
-        self.stdout.flush()
+        self._say("Muster stopped.")
         if not in_time:
-            # A task that outlived its grace would keep the interpreter waiting; its row will be taken up again.
+            # A task that outlived its grace would keep the interpreter waiting; its row will be taken up
+            # again.
             sys.stderr.flush()
             os._exit(0)
 
@@ -59,21 +66,23 @@ class Command(BaseCommand):
                 reason = f"cannot listen on {host}:{port}: {error.strerror or error}"
             raise CommandError(reason) from error
 
-    def _welcome(self, first: provisioning.FirstRun | None) -> None:
-        self.stdout.write(welcome(host=settings.MUSTER.host, port=settings.MUSTER.port, first=first))
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
         self.stdout.flush()
 
 
 @contextlib.contextmanager
 def only_one(directory: Path) -> Iterator[None]:
-    """Hold the data directory; the kernel lets go of it however this process ends. CommandError when it is held."""
+    """Hold the data directory; the kernel lets go of it however we end. CommandError when it is held."""
     with (directory / LOCK_NAME).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
-            raise CommandError(f"{directory} is in use by another `manage.py up` (process {holder})") from error
+            raise CommandError(
+                f"{directory} is in use by another `manage.py up` (process {holder})"
+            ) from error
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
@@ -81,29 +90,32 @@ def only_one(directory: Path) -> Iterator[None]:
         lock.truncate(0)
 
 
-def welcome(*, host: str, port: int, first: provisioning.FirstRun | None) -> str:
-    """The text of a start: where things are, and, once in the life of a database, its first secrets."""
+def first_secrets(first: provisioning.FirstRun) -> str:
+    """What is said once in the life of a database."""
+    lines = [
+        "",
+        "First start: this is shown once.",
+        "",
+        f"  User           {first.username}",
+        f"  Password       {first.password if first.generated else 'the one in MUSTER_ADMIN_PASSWORD'}",
+        f"  Organization   {first.organization}",
+        f"  Shared secret  {first.shared_secret}",
+    ]
+    return "\n".join(lines)
+
+
+def welcome(*, host: str, port: int) -> str:
+    """What is said at every start: where things are."""
     shown = "127.0.0.1" if host in WILDCARD_HOSTS else f"[{host}]" if ":" in host else host
     base = f"http://{shown}:{port}"
     lines = [
         "",
         f"Muster is up on {base}",
         "",
-        f"  Admin        {base}/admin/",
-        f"  API          {base}/api/v1/docs/",
-        f"  Agents       {base}",
+        f"  Admin   {base}/admin/",
+        f"  API     {base}/api/v1/docs/",
+        f"  Agents  {base}",
     ]
     if host in WILDCARD_HOSTS:
-        lines.append("               (devices use this machine's own address instead of 127.0.0.1)")
-    if first is not None:
-        password = first.password if first.generated else "the one in MUSTER_ADMIN_PASSWORD"
-        lines += [
-            "",
-            "  First start: this is shown once.",
-            "",
-            f"  User           {first.username}",
-            f"  Password       {password}",
-            f"  Organization   {first.organization}",
-            f"  Shared secret  {first.shared_secret}",
-        ]
+        lines.append("          (devices use this machine's own address instead of 127.0.0.1)")
     return "\n".join([*lines, "", "Stop with Ctrl-C.", ""])

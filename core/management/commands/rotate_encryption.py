@@ -16,7 +16,7 @@ from core.fields import EncryptedMixin
 CHUNK = 500
 
 
-def encrypted_columns(model: type[models.Model]) -> list[models.Field[Any, Any]]:
+def encrypted_columns(model: type[models.Model]) -> "list[models.Field[Any, Any]]":
     """Return the fields of `model` whose column holds ciphertext."""
     return [field for field in model._meta.local_fields if isinstance(field, EncryptedMixin)]
 

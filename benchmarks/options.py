@@ -1,0 +1,17 @@
+"""What the command line may choose, as a value every benchmark takes."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """`quick` shrinks everything to a smoke test whose figures mean nothing; `generator` is "wrk" or "python"."""
+
+    quick: bool = False
+    database_url: str = ""
+    redis_url: str = ""
+    generator: str = ""
+
+    def sized(self, full: int, quick: int) -> int:
+        """The size for this run."""
+        return quick if self.quick else full

@@ -1,0 +1,69 @@
+"""Servers under test: one uvicorn process each, started with one command line for product and floors alike."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.scratch import Scratch
+
+ROOT = Path(__file__).resolve().parent.parent
+PRODUCT = "controller.asgi:application"
+BARE = "benchmarks.bare:application"
+DJANGO = "benchmarks.floor:application"
+# What `controller.server.serve` asks of uvicorn; websockets play no part here.
+UVICORN = (
+    "--loop uvloop --http httptools --ws websockets-sansio --no-access-log --no-server-header "
+    "--no-proxy-headers --timeout-keep-alive 75 --log-level warning"
+).split()
+START_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running server: where it listens, and its process."""
+
+    url: str
+    pid: int
+
+
+@contextlib.contextmanager
+def serving(application: str, at: Scratch, *, variables: Mapping[str, str] | None = None) -> Iterator[Served]:
+    """Run `application` on a free port; yields once it answers."""
+    port = _free_port()
+    command = [sys.executable, "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", str(port), *UVICORN]
+    environment = at.environment | dict(variables or {})
+    with tempfile.TemporaryFile(mode="w+", prefix="muster-bench-server-") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        try:
+            _await_port(port, process, log)
+            yield Served(f"http://127.0.0.1:{port}", process.pid)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_port(port: int, process: "subprocess.Popen[bytes]", log: "tempfile._TemporaryFileWrapper[str]") -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            log.seek(0)
+            raise RuntimeError(f"{process.args} did not start:\n{log.read()}")
+        time.sleep(0.05)

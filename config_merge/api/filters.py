@@ -1,0 +1,48 @@
+"""Filters of devices, templates and groups (OpenWISP spec, sections 1B.1, 1B.2 and 1B.4)."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django_filters import rest_framework as filters
+
+from config_merge.models import Backend, Status, Template
+from config_merge.queries import templates_visible_to
+from devices.models import DeviceGroup
+from devices.queries import groups_visible_to
+from tenancy.api.filters import TenantFilter
+
+
+def visible_templates(request: Any) -> QuerySet[Template]:
+    """Return the templates a request may filter by."""
+    return templates_visible_to(request.user) if request is not None else Template.objects.none()
+
+
+def visible_groups(request: Any) -> QuerySet[DeviceGroup]:
+    """Return the groups a request may filter by."""
+    return groups_visible_to(request.user) if request is not None else DeviceGroup.objects.none()
+
+
+class DeviceFilter(TenantFilter):
+    """What people look for among devices; all given filters apply together."""
+
+    name = filters.CharFilter(lookup_expr="icontains")
+    mac_address = filters.CharFilter(lookup_expr="icontains")
+    config__status = filters.ChoiceFilter(choices=Status.choices)
+    config__backend = filters.ChoiceFilter(choices=Backend.choices)
+    config__templates = filters.ModelChoiceFilter(queryset=visible_templates)
+    group = filters.ModelChoiceFilter(queryset=visible_groups)
+
+
+class TemplateFilter(TenantFilter):
+    """What people look for among templates."""
+
+    backend = filters.ChoiceFilter(choices=Backend.choices)
+    type = filters.ChoiceFilter(choices=Template.Type.choices)
+    default = filters.BooleanFilter()
+    required = filters.BooleanFilter()
+
+
+class GroupFilter(TenantFilter):
+    """What people look for among groups; `empty` ones have no devices."""
+
+    empty = filters.BooleanFilter(field_name="devices", lookup_expr="isnull", distinct=True)

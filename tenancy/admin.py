@@ -1,0 +1,397 @@
+"""Admin pages of people and organizations: users, organizations with their members, API tokens, notifications.
+
+Invariant: nobody hands out a role above their own, and a token's secret is shown in the answer that creates it only.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from unfold.admin import TabularInline
+from unfold.decorators import action, display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from tenancy import services
+from tenancy.admin_base import (
+    OrganizationFilter,
+    ScopedAdmin,
+    ScopedPermissions,
+    badge_classes,
+    refusals,
+    several,
+)
+from tenancy.models import ApiToken, Membership, Notification, Organization, Role, User
+from tenancy.policy import RANK
+from tenancy.queries import organization_ids_where, roles_of
+
+LEVEL_TONES = {"info": "info", "warning": "warning", "error": "danger"}
+
+admin.site.unregister(Group)
+
+
+def grantable_roles(user: Any, organization_id: UUID | None) -> list[tuple[str, str]]:
+    """Return the roles a user may give in an organization: those not above their own."""
+    if user.is_superuser:
+        return list(Role.choices)
+    rank = RANK.get(roles_of(user).get(organization_id, "") if organization_id else "", 0)
+    return [(value, label) for value, label in Role.choices if RANK[value] <= rank]
+
+
+class MembershipForm(forms.ModelForm):
+    """One row of an organization's members; who it is about does not change afterwards."""
+
+    request: HttpRequest
+    organization_id: UUID | None = None
+
+    class Meta:
+        model = Membership
+        fields = ("user", "role")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        user: Any = self.request.user
+        roles = grantable_roles(user, self.organization_id)
+        current = self.instance.role if self.instance.pk and not self.instance._state.adding else None
+        if current is not None:
+            self.fields["user"].disabled = True
+            if current not in dict(roles):
+                roles = [(current, Role(current).label)]
+                self.fields["role"].disabled = True
+        role: Any = self.fields["role"]
+        role.choices = roles
+
+
+class MembershipFormSet(forms.BaseInlineFormSet):
+    """Refuses to remove a member whose role is above one's own."""
+
+    request: HttpRequest
+
+    def clean(self) -> None:
+        """Check what is to be deleted."""
+        super().clean()
+        roles = dict(grantable_roles(self.request.user, self.instance.pk))
+        for form in self.deleted_forms:
+            if form.instance.role not in roles:
+                raise ValidationError("You cannot remove a member whose role is above yours.")
+
+
+class MembershipInline(ScopedPermissions, TabularInline):
+    """The members of an organization."""
+
+    model = Membership
+    form = MembershipForm
+    formset = MembershipFormSet
+    fields = ("user", "role")
+    extra = 0
+    verbose_name_plural = "members"
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        """Read names with the rows; without permission there are none."""
+        queryset = super().get_queryset(request).select_related("user")
+        user: Any = request.user
+        if user.is_superuser:
+            return queryset
+        return queryset.filter(organization__in=organization_ids_where(user, "view", Membership))
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        """Tell forms who asks and for which organization."""
+        formset: Any = super().get_formset(request, obj, **kwargs)
+        formset.request = formset.form.request = request
+        formset.form.organization_id = obj.pk if obj else None
+        return formset
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer the people one already shares an organization with."""
+        if db_field.name == "user":
+            kwargs["queryset"] = self.people(request)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def people(self, request: HttpRequest) -> models.QuerySet[User]:
+        """Return the users who may be named here."""
+        user: Any = request.user
+        if user.is_superuser:
+            return User.objects.order_by("username")
+        known = Membership.objects.filter(organization__in=organization_ids_where(user, "view", Membership))
+        return User.objects.filter(pk__in=known.values("user_id")).order_by("username")
+
+    def organization_id_of(self, obj: Any) -> UUID | None:
+        """Inlines are asked about their parent, the organization."""
+        return obj.pk if isinstance(obj, Organization) else obj.organization_id
+
+
+@admin.register(Organization)
+class OrganizationAdmin(ScopedAdmin):
+    """Organizations and who works in them."""
+
+    organization_path = "pk"
+    list_display = ("name", "slug", "is_active", "member_count", "created")
+    list_filter = ("is_active",)
+    search_fields = ("name", "slug", "email")
+    ordering = ("name", "id")
+    inlines = (MembershipInline,)
+    fieldsets = (
+        (None, {"fields": ("name", "slug", "is_active", "description")}),
+        ("Contact", {"fields": ("email", "url")}),
+    )
+
+    def organization_id_of(self, obj: Any) -> UUID | None:
+        """An organization belongs to itself."""
+        identifier: UUID = obj.pk
+        return identifier
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        """Count members in the same query."""
+        return super().get_queryset(request).annotate(members=models.Count("memberships"))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Only a superuser renames in URLs or switches an organization off."""
+        user: Any = request.user
+        return () if user.is_superuser else ("slug", "is_active")
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
+        """Members are added once the organization exists."""
+        return self.inlines if obj else ()
+
+    @display(description="Members", ordering="members")
+    def member_count(self, obj: Any) -> int:
+        """How many people work in it."""
+        count: int = obj.members
+        return count
+
+    def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> Organization:
+        """Create or change through the service."""
+        values = form.values()
+        if change:
+            return services.organization_update(obj, **values)
+        return services.organization_create(**values)
+
+    def remove(self, request: HttpRequest, obj: Any) -> None:
+        """Delete through the service."""
+        services.organization_delete(obj)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Write memberships through their services."""
+        formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
+        for row in formset.deleted_forms:
+            if row.instance.pk:
+                services.membership_remove(row.instance)
+                formset.deleted_objects.append(row.instance)
+        for row in formset.forms:
+            if not row.has_changed() or row in formset.deleted_forms:
+                continue
+            known = not row.instance._state.adding
+            with refusals():
+                stored = services.membership_set(
+                    user=row.cleaned_data["user"], organization=form.instance, role=row.cleaned_data["role"]
+                )
+            (formset.changed_objects.append((stored, row.changed_data)) if known else formset.new_objects.append(stored))
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ScopedAdmin):
+    """People; superusers only. What they may do follows from their memberships."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "email", "full_name", "is_active", "is_staff", "is_superuser", "last_login")
+    list_filter = ("is_active", "is_staff", "is_superuser")
+    search_fields = ("username", "email", "first_name", "last_name")
+    ordering = ("username",)
+    filter_horizontal = ()
+    readonly_fields = ("last_login", "date_joined", "works_in")
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Access", {"fields": ("is_active", "is_staff", "is_superuser", "works_in")}),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
+    add_fieldsets = (
+        (None, {"fields": ("username", "email", "usable_password", "password1", "password2", "is_staff")}),
+    )
+
+    def organization_id_of(self, obj: Any) -> UUID | None:
+        """Users stand above organizations."""
+        return None
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        """Superusers see everyone, others nobody."""
+        user: Any = request.user
+        everyone = User.objects.order_by(*self.ordering)
+        return everyone if user.is_superuser else everyone.none()
+
+    @display(description="Name")
+    def full_name(self, obj: Any) -> str:
+        """First and last name."""
+        name: str = obj.get_full_name()
+        return name or "-"
+
+    @display(description="Works in")
+    def works_in(self, obj: Any) -> str:
+        """Organizations with the role in each."""
+        rows = Membership.objects.filter(user=obj).select_related("organization").order_by("organization__name")
+        return ", ".join(f"{row.organization} ({row.get_role_display().lower()})" for row in rows) or "-"
+
+    def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> User:
+        """Create or change through the service."""
+        own = {"username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser"}
+        values = {name: value for name, value in form.cleaned_data.items() if name in own}
+        if change:
+            return services.user_update(obj, **values)
+        usable = form.cleaned_data.get("usable_password", True) not in (False, "false")
+        password = form.cleaned_data.get("password1") if usable else None
+        return services.user_create(password=password or None, **values)
+
+    def remove(self, request: HttpRequest, obj: Any) -> None:
+        """Delete through the service; nobody deletes themselves."""
+        if obj.pk == request.user.pk:
+            raise ValidationError("You cannot delete yourself.")
+        services.user_delete(obj)
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ScopedAdmin):
+    """Bearer tokens: each person their own; superusers see everybody's, but not the secrets."""
+
+    list_display = ("name", "user", "shown_prefix", "created", "expires_at", "last_used_at")
+    search_fields = ("name", "prefix")
+    fields = ("name", "expires_at")
+    readonly_fields = ("user", "shown_prefix", "created", "last_used_at")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A token that exists has a story."""
+        return ("name", "user", "shown_prefix", "created", "expires_at", "last_used_at") if obj else self.fields
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        """Leave out what was revoked."""
+        user: Any = request.user
+        living = ApiToken.objects.select_related("user").filter(revoked_at__isnull=True)
+        return living if user.is_superuser else living.filter(user=user)
+
+    def may(self, request: HttpRequest, action: str, obj: Any = None) -> bool:
+        """Tokens belong to people, not to organizations: add, look at and revoke one's own; never change one."""
+        user: Any = request.user
+        if not (user.is_active and user.is_staff) or action == "change":
+            return False
+        return obj is None or user.is_superuser or obj.user_id == user.pk
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Everyone who may sign in here."""
+        return self.may(request, "view")
+
+    @display(description="Starts with", ordering="prefix")
+    def shown_prefix(self, obj: Any) -> str:
+        """The first digits, to tell tokens apart."""
+        return format_html("<code>{}…</code>", obj.prefix)
+
+    def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> ApiToken:
+        """Issue through the service and keep the secret for this answer."""
+        user: Any = request.user
+        token, secret = services.token_issue(user=user, **form.values())
+        request.muster_secret = secret  # type: ignore[attr-defined]
+        return token
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """Show the secret here and now: a message would travel in a cookie."""
+        context = {"secret": request.muster_secret, "back": self.link("changelist")}  # type: ignore[attr-defined]
+        response = self.page(request, "admin/tenancy/token_issued.html", title=f"API token {obj.name}", **context)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def remove(self, request: HttpRequest, obj: Any) -> None:
+        """To delete a token is to revoke it."""
+        services.token_revoke(obj)
+
+
+def target_link(notification: Any) -> str:
+    """Return the admin page of what a notification is about, or nothing."""
+    if not notification.target_id:
+        return ""
+    for model in admin.site._registry:
+        if model._meta.model_name == notification.target_type:
+            try:
+                name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+                return reverse(name, args=[notification.target_id])
+            except NoReverseMatch:
+                return ""
+    return ""
+
+
+@admin.register(Notification)
+class NotificationAdmin(ScopedAdmin):
+    """What people of an organization should know."""
+
+    list_display = ("shown_level", "shown_message", "organization", "created", "is_read")
+    list_display_links = ("shown_message",)
+    list_filter = (OrganizationFilter, "level", "is_read")
+    list_select_related = ("organization",)
+    search_fields = ("message",)
+    actions = ("mark_read", "mark_unread")
+    fields = ("shown_level", "message", "target", "organization", "kind", "created", "is_read")
+    readonly_fields = ("shown_level", "target", "created")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Only the product writes notifications."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Their text stays as it is."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """They stay."""
+        return False
+
+    def has_mark_permission(self, request: HttpRequest) -> bool:
+        """Whether someone may say that they were read."""
+        return self.may(request, "change")
+
+    @display(description="Level", ordering="level")
+    def shown_level(self, obj: Any) -> str:
+        """A coloured badge."""
+        return format_html('<span class="{}">{}</span>', badge_classes(LEVEL_TONES, obj.level), obj.get_level_display())
+
+    @display(description="Message", ordering="message")
+    def shown_message(self, obj: Any) -> str:
+        """Unread ones stand out."""
+        return format_html('<span class="{}">{}</span>', "" if obj.is_read else "mu-strong", obj.message)
+
+    @display(description="About")
+    def target(self, obj: Any) -> str:
+        """A link to the object, as long as it exists."""
+        link = target_link(obj)
+        return format_html('<a class="mu-link" href="{}">{}</a>', link, obj.target_type) if link else "-"
+
+    @action(description="Mark as read", permissions=["mark"])
+    def mark_read(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        """Mark the selected ones as read."""
+        self._mark(request, queryset, is_read=True)
+
+    @action(description="Mark as unread", permissions=["mark"])
+    def mark_unread(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        """Mark the selected ones as unread."""
+        self._mark(request, queryset, is_read=False)
+
+    def _mark(self, request: HttpRequest, queryset: models.QuerySet[Any], *, is_read: bool) -> None:
+        user: Any = request.user
+        if not user.is_superuser:
+            queryset = queryset.filter(organization__in=organization_ids_where(user, "change", Notification))
+        count = services.notifications_mark(Notification.objects.filter(pk__in=queryset.values("pk")), is_read=is_read)
+        messages.success(request, f"{several('notification', count)} marked as {'read' if is_read else 'unread'}.")
+
+
+def unread_badge(request: HttpRequest) -> str:
+    """Return how many notifications nobody has read yet, for the side bar; at most "99+"."""
+    rows = admin.site._registry[Notification].get_queryset(request).filter(is_read=False).order_by()
+    count = len(rows.values_list("pk", flat=True)[:100])
+    return "" if not count else "99+" if count > 99 else str(count)
+
+

@@ -1,0 +1,61 @@
+"""Celery: nothing lost, nothing kept, and threads that end when told to."""
+
+import threading
+import time
+
+import pytest
+from celery import shared_task
+
+from controller.celery import app, beat_schedule, configuration
+from controller.server import Background, listen
+from core import heartbeat
+
+started, release, finished = threading.Event(), threading.Event(), threading.Event()
+
+
+@shared_task(name="tests.controller.slow")
+def slow() -> None:
+    started.set()
+    release.wait(20)
+    finished.set()
+
+
+def test_every_periodic_job_is_a_task_that_exists() -> None:
+    app.loader.import_default_modules()
+    for name, entry in beat_schedule().items():
+        assert entry["task"] in app.tasks, name
+        assert entry["options"]["expires"] <= entry["schedule"]
+
+
+def test_messages_are_json_acknowledged_late_and_never_run_in_the_caller() -> None:
+    for url in ("", "redis://127.0.0.1/0"):
+        wanted = configuration(redis_url=url)
+        assert wanted["accept_content"] == ["json"]
+        assert wanted["task_acks_late"] is True
+        assert wanted["task_reject_on_worker_lost"] is True
+        assert wanted["task_ignore_result"] is True
+        assert wanted["task_always_eager"] is False
+    assert app.conf.task_always_eager is False
+
+
+@pytest.mark.django_db(transaction=True)
+def test_worker_and_beat_run_as_threads_and_a_task_in_flight_finishes() -> None:
+    background = Background(threads=2)
+    background.start()
+    app.send_task("tests.controller.slow")
+    assert started.wait(10)
+    deadline = time.monotonic() + 10
+    while heartbeat.age("scheduler") is None:
+        assert time.monotonic() < deadline, "beat did not reach the worker"
+        time.sleep(0.05)
+    threading.Timer(0.5, release.set).start()
+    assert background.stop(seconds=10)
+    assert finished.is_set()
+    names = {thread.name for thread in threading.enumerate()}
+    assert not names & {"worker"}
+
+
+def test_a_port_in_use_is_an_error_and_leaves_no_socket() -> None:
+    first = listen(host="127.0.0.1", port=0)
+    with first, pytest.raises(OSError, match="in use"):
+        listen(host="127.0.0.1", port=first.getsockname()[1])

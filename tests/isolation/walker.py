@@ -1,0 +1,143 @@
+"""Walks a REST route as everyone, to everything, with every method, and tells what should not have happened.
+
+The expected status comes from the spec's decision table (section 3) and from `tenancy.policy`, in this order: no
+credentials 401; no active membership 403; a method the route has not 405; no role that may 403; an object that is
+not one's own 404; a shared object written by a member 403.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.urls import reverse
+from rest_framework.test import APIClient
+
+from tenancy.models import ApiToken
+from tenancy.policy import allows
+from tests.isolation.rest_cases import Call, Case
+from tests.isolation.world import ANONYMOUS, MEMBERS, OUTSIDER, ROLES, SUPERUSER, World, snapshot, text_of, undone
+
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
+ACTIONS = {"POST": "add", "PUT": "change", "PATCH": "change", "DELETE": "delete"}
+LIST, OWN, FOREIGN, SHARED, UNKNOWN = "list", "own", "foreign", "shared", "unknown"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back; `changed` tells whether any row of the product did."""
+
+    status: int
+    text: str
+    changed: bool
+
+
+# One for all: every new client loads the middleware anew, which costs more than the request.
+_client = APIClient()
+
+
+def ask(world: World, role: str, method: str, url: str, body: Any, *, refused: bool) -> Answer:
+    """Send one request and undo it; when it should be refused, see whether it changed anything."""
+    headers = {} if role == ANONYMOUS else {"HTTP_AUTHORIZATION": f"Bearer {world.secrets[role]}"}
+    with undone():
+        sent = "" if method in ("GET", "HEAD", "TRACE") else json.dumps(body)
+        response = _client.generic(method, url, sent, content_type="application/json", **headers)
+        changed = refused and method in ACTIONS and snapshot() != world.rows
+        return Answer(response.status_code, text_of(response), changed)
+
+
+def expected(case: Case, role: str, method: str, kind: str) -> int:
+    """Return the status the decision table asks for."""
+    method = "GET" if method == "HEAD" and "GET" in case.calls else method
+    call = case.calls.get(method, Call() if method == "OPTIONS" else Call(405))
+    action = ACTIONS.get(method, "view")
+    if role == ANONYMOUS:
+        return 401
+    if case.personal:
+        return 404 if kind in (FOREIGN, UNKNOWN) and call.ok != 405 and method != "OPTIONS" else call.ok
+    if role == OUTSIDER:
+        return 403
+    if call.ok == 405 or method == "OPTIONS":
+        return call.ok
+    if role == SUPERUSER:
+        return 404 if kind == UNKNOWN else call.ok
+    if not allows(role, action, case.model):
+        return 403
+    if kind in (FOREIGN, UNKNOWN):
+        return 404
+    return 403 if kind == SHARED and action != "view" else call.ok
+
+
+def _ids(world: World, case: Case, role: str) -> dict[str, Any]:
+    """Return the id of each kind of object there is for a case; for a list only that."""
+    if case.of is None:
+        return {LIST: None}
+    own = case.of(world.own).pk
+    if case.personal:
+        person = world.people.get(role)
+        own = ApiToken.objects.filter(user=person).values_list("pk", flat=True).first() or world.unknown
+    found = {OWN: own, FOREIGN: case.of(world.foreign).pk, UNKNOWN: world.unknown}
+    return found | ({SHARED: case.shared(world).pk} if case.shared else {})
+
+
+def _faults(world: World, role: str, said: Answer, wanted: int, *, asked: Any) -> list[str]:
+    faults = []
+    if said.status != wanted:
+        faults.append(f"answered {said.status} instead of {wanted}: {said.text[:200]}")
+    if said.changed and wanted >= 400:
+        faults.append("changed rows although refused")
+    if role != SUPERUSER:
+        leaked = world.leaked(said.text.replace(str(asked), ""))
+        faults += [f"shows {word!r} of the foreign organization" for word in leaked]
+    return faults
+
+
+def violations(world: World, case: Case, name: str) -> list[str]:
+    """Return every way in which the route `name` breaks the wall; an empty list is what we want."""
+    found = []
+    for role in ROLES:
+        for method in METHODS:
+            answers = {}
+            for kind, pk in _ids(world, case, role).items():
+                call = case.calls.get(method, Call())
+                tenant = world.foreign if kind == FOREIGN and role == SUPERUSER else world.own
+                url = reverse(name, kwargs={"pk": pk} if pk else None) + call.query
+                wanted = expected(case, role, method, kind)
+                refused = wanted >= 400 and method in case.calls
+                answers[kind] = said = ask(world, role, method, url, call.body(world, tenant), refused=refused)
+                faults = _faults(world, role, said, wanted, asked=pk)
+                found += [f"{role} {method} {kind}: {fault}" for fault in faults]
+            if role != SUPERUSER and FOREIGN in answers:
+                found += _told_apart(world, case, role, method, answers)
+    return found + [fault for reference in case.references for fault in _named(world, case, name, reference)]
+
+
+def _told_apart(world: World, case: Case, role: str, method: str, answers: dict[str, Answer]) -> list[str]:
+    assert case.of is not None
+    foreign, unknown = answers[FOREIGN], answers[UNKNOWN]
+    blank = (
+        foreign.text.replace(str(case.of(world.foreign).pk), "ID"),
+        unknown.text.replace(str(world.unknown), "ID"),
+    )
+    if foreign.status != unknown.status or blank[0] != blank[1]:
+        return [f"{role} {method}: a foreign object is told from an unknown one: {blank[0][:99]} / {blank[1][:99]}"]
+    return []
+
+
+def _named(world: World, case: Case, name: str, reference: Any) -> list[str]:
+    """Return what is wrong when a member names a foreign object in a body or a query: it must be invalid, 400."""
+    found = []
+    url = reverse(name, kwargs={"pk": case.of(world.own).pk} if case.of else None)
+    for role in MEMBERS:
+        if not allows(role, ACTIONS.get(reference.method, "view"), case.model):
+            continue
+        said = {}
+        for kind, pk in ((FOREIGN, reference.of(world.foreign).pk), (UNKNOWN, world.unknown)):
+            where = url if reference.body else f"{url}?{reference.name}={pk}"
+            body = reference.body(world, str(pk)) if reference.body else {}
+            said[kind] = answer = ask(world, role, reference.method, where, body, refused=True)
+            faults = _faults(world, role, answer, 400, asked=pk)
+            found += [f"{role} {reference.method} {reference.name}={kind}: {fault}" for fault in faults]
+        foreign = said[FOREIGN].text.replace(str(reference.of(world.foreign).pk), "ID")
+        if foreign != said[UNKNOWN].text.replace(str(world.unknown), "ID"):
+            found.append(f"{role} {reference.method} {reference.name}: foreign is told from unknown: {foreign[:200]}")
+    return found
