@@ -13,12 +13,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlencode
 
 import httptools
 import uvloop
+
+from benchmarks.servers import Served
 
 SCRIPT = Path(__file__).resolve().parent / "wrk.lua"
 CONNECTIONS = 16
@@ -26,13 +28,18 @@ CONNECTIONS = 16
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One run: requests per second, how many answers said 4xx or 5xx, broken ones, and latencies in milliseconds."""
+    """One run: requests per second, how many answers said 4xx or 5xx, broken ones, and latencies in milliseconds.
+
+    `processor` is the server's CPU time per request in microseconds: unlike the rate it hardly suffers from what else
+    the machine is doing.
+    """
 
     rate: float
     refused: int
     broken: int
     p50: float
     p99: float
+    processor: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +53,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and what to ask; `prepare`, when there is one, makes each run's requests anew."""
+    """Whom and what to ask; `prepare`, when there is one, makes each run's requests anew."""
 
-    url: str
+    server: Served
     requests: Sequence[bytes] = ()
     prepare: Callable[[], Sequence[bytes]] | None = None
 
@@ -73,9 +80,13 @@ def default_generator() -> str:
 def run(target: Target, *, seconds: float, generator: str) -> Load:
     """Load the target once."""
     requests = target.prepare() if target.prepare else target.requests
+    before, began = target.server.processor_seconds(), time.perf_counter()
     if generator == "wrk":
-        return _wrk(target.url, requests, seconds=seconds)
-    return uvloop.run(_asyncio(target.url, requests, seconds=seconds))
+        load = _wrk(target.server.url, requests, seconds=seconds)
+    else:
+        load = uvloop.run(_asyncio(target.server.url, requests, seconds=seconds))
+    answered = load.rate * (time.perf_counter() - began)
+    return replace(load, processor=(target.server.processor_seconds() - before) / answered * 1e6)
 
 
 def rounds(
@@ -94,6 +105,11 @@ def rounds(
 def median_rate(loads: Sequence[Load]) -> float:
     """The median of some runs' rates."""
     return statistics.median(load.rate for load in loads)
+
+
+def median_processor(loads: Sequence[Load]) -> float:
+    """The median of some runs' CPU time per request, in microseconds."""
+    return statistics.median(load.processor for load in loads)
 
 
 def median_ratio(loads: Sequence[Load], floor: Sequence[Load]) -> float:

@@ -1,6 +1,7 @@
 """Servers under test: one uvicorn process each, started with one command line for product and floors alike."""
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -30,6 +31,11 @@ class Served:
 
     url: str
     pid: int
+
+    def processor_seconds(self) -> float:
+        """CPU time it has used so far, all threads, in user and system mode (proc(5), fields 14 and 15)."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager

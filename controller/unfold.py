@@ -1,4 +1,7 @@
-"""How the admin looks and what its side bar leads to. Paths and permissions are looked up when a page is shown."""
+"""How the admin looks and what its side bar leads to.
+
+Invariant: nothing is looked up here; paths and permissions are, when a page is shown.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +38,9 @@ NAVIGATION = [
         "title": "Fleet",
         "separator": True,
         "items": [
-            entry("Devices", "router", "admin:devices_device_changelist", permission=may_open("devices.device")),
+            entry(
+                "Devices", "router", "admin:devices_device_changelist", permission=may_open("devices.device")
+            ),
             entry(
                 "Device groups",
                 "account_tree",

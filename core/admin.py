@@ -1,7 +1,7 @@
 """Form fields and widgets of the admin that know no domain word: JSON objects, secrets, ordered choices.
 
-Invariant: whatever a person types comes back as a form error, never as another exception, and a value is shown
-again exactly as it was typed.
+Invariant: whatever a person types comes back as a form error, never as another exception, and a value is
+shown again exactly as it was typed.
 """
 
 import json
@@ -135,7 +135,7 @@ class JsonObjectField(forms.CharField):
 
 
 class OrderedSelect(UnfoldAdminSelectMultipleWidget):
-    """A multiple select whose chosen options come first, in their order; a browser submits them in that order.
+    """A multiple select whose chosen options come first, in order; so a browser submits them in that order.
 
     The script turns it into a list with buttons; without it, it is the plain select.
     """

@@ -29,7 +29,9 @@ class House(UnfoldAdminSite):
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Put our own "view on site" before Django's."""
-        own = path("r/<path:content_type_id>/<path:object_id>/", self.admin_view(self.nowhere), name="view_on_site")
+        own = path(
+            "r/<path:content_type_id>/<path:object_id>/", self.admin_view(self.nowhere), name="view_on_site"
+        )
         return [own, *super().get_urls()]
 
     def nowhere(self, request: HttpRequest, content_type_id: str, object_id: str) -> HttpResponse:

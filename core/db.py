@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 from django.db import connection, models, transaction
 
@@ -41,6 +42,17 @@ def locked(queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
     return queryset
 
 
+def in_turn(name: str) -> None:
+    """Wait for every other transaction that called this with `name`, until this one ends.
+
+    Statements that touch many rows lock them in no particular order; two of them at once could each hold what the
+    other needs. SQLite's single writer has settled that already. Call it inside a transaction.
+    """
+    if is_postgresql():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [name])
+
+
 def bulk_set(model: type[models.Model], fields: Sequence[str], rows: Sequence[tuple[Any, Sequence[Any]]]) -> None:
     """Write `fields` of many rows, each `(primary key, values)`, in one prepared round trip.
 
@@ -65,3 +77,8 @@ def bulk_set(model: type[models.Model], fields: Sequence[str], rows: Sequence[tu
 def uuid_parameter(value: Any) -> Any:
     """Return a UUID as the driver wants it in raw SQL (SQLite stores 32 hex digits)."""
     return models.UUIDField().get_db_prep_value(value, connection)
+
+
+def uuid_value(raw: Any) -> UUID | None:
+    """Return what raw SQL gave for a UUID column as a UUID."""
+    return raw if raw is None or isinstance(raw, UUID) else UUID(raw)

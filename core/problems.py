@@ -1,9 +1,10 @@
 """How the REST dialect words errors: DRF's JSON, for Django's and our own exceptions too."""
 
+import logging
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, ObjectDoesNotExist, PermissionDenied, ValidationError
-from django.db import DataError, IntegrityError
+from django.db import DataError, IntegrityError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -12,6 +13,16 @@ from rest_framework.views import exception_handler as drf_exception_handler
 from core.errors import Conflict, Forbidden, NotFound
 
 ALL = NON_FIELD_ERRORS
+logger = logging.getLogger(__name__)
+
+
+class Busy(exceptions.APIException):
+    """The database could not do it now: a deadlock, a lock held too long, a lost connection."""
+
+    status_code = 503
+    default_detail = "The change could not be made just now; nothing was stored. Try again."
+    default_code = "busy"
+    wait = 5
 
 
 def as_drf_validation_error(error: ValidationError) -> exceptions.ValidationError:
@@ -36,6 +47,9 @@ def translate(error: Exception) -> Exception:
             return exceptions.ValidationError({ALL: [str(error)]})
         case IntegrityError():
             return exceptions.ValidationError({ALL: ["The change conflicts with another object."]})
+        case OperationalError():
+            logger.error("the database could not do it", exc_info=error)
+            return Busy()
         case DataError():
             return exceptions.ValidationError({ALL: ["A value cannot be stored."]})
         case _:

@@ -1,4 +1,7 @@
-"""Admin page of organizations' fleet settings. Devices and groups show configurations, so theirs are in config_merge."""
+"""Admin page of organizations' fleet settings.
+
+Devices and groups show configurations, so their pages are in config_merge.
+"""
 
 import secrets
 from typing import Any
@@ -69,7 +72,11 @@ class FleetSettingsAdmin(ScopedAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Add the rotation of the secret."""
-        own = path("<uuid:pk>/rotate/", self.admin_site.admin_view(self.rotate_view), name="devices_fleetsettings_rotate")
+        own = path(
+            "<uuid:pk>/rotate/",
+            self.admin_site.admin_view(self.rotate_view),
+            name="devices_fleetsettings_rotate",
+        )
         return [own, *super().get_urls()]
 
     def rotate_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
@@ -83,8 +90,8 @@ class FleetSettingsAdmin(ScopedAdmin):
                 request,
                 original=settings_row,
                 title="Replace the shared secret",
-                text="New devices must register with the new secret. Devices that are registered keep working, but "
-                "those with consistent keys cannot register again with the old one.",
+                text="New devices must register with the new secret. Devices that are registered keep working; "
+                "to register again they need the new one too.",
                 button="Replace it",
                 danger=True,
             )
@@ -97,5 +104,3 @@ class FleetSettingsAdmin(ScopedAdmin):
             self.log_change(request, settings_row, "Replaced the shared secret.")
             messages.success(request, "The shared secret was replaced.")
         return HttpResponseRedirect(self.link("change", pk))
-
-

@@ -15,7 +15,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import transaction
 
 from core.crypto import digest
-from core.db import locked
+from core.db import in_turn, locked
 from core.errors import Conflict, Forbidden
 from core.events import publish
 from devices.events import DeviceChanged, GroupVariablesChanged, OrganizationVariablesChanged
@@ -218,6 +218,7 @@ def addresses_set(device_id: UUID, *, last_ip: str | None, management_ip: str | 
     the device's own); a private last address is treated alike, a public one may be shared (spec 1A.4).
     """
     with transaction.atomic():
+        in_turn("devices.addresses")
         device = Device.objects.filter(pk=device_id)
         if not device.update(last_ip=last_ip, management_ip=management_ip):
             return
@@ -226,12 +227,18 @@ def addresses_set(device_id: UUID, *, last_ip: str | None, management_ip: str | 
             others = others.filter(organization__in=device.values("organization"))
         if management_ip:
             others.filter(management_ip=management_ip).update(management_ip=None)
-        if last_ip and ipaddress.ip_address(last_ip).is_private:
+        if last_ip and _is_exclusive(last_ip):
             others.filter(last_ip=last_ip).update(last_ip=None)
+
+
+def _is_exclusive(address: str) -> bool:
+    """Tell whether only one device can have the address: private, and not this very machine's loopback."""
+    parsed = ipaddress.ip_address(address)
+    return parsed.is_private and not parsed.is_loopback
 
 
 def last_seen_flush(device_ids: Iterable[UUID], *, at: Any) -> None:
     """Stamp many devices as seen `at`, in one statement per 500."""
-    ids = list(device_ids)
+    ids = sorted(device_ids)
     for start in range(0, len(ids), 500):
         Device.objects.filter(pk__in=ids[start : start + 500]).update(last_seen=at)

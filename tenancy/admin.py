@@ -1,12 +1,11 @@
-"""Admin pages of people and organizations: users, organizations with their members, API tokens, notifications.
+"""Admin pages of people and organizations: users, organizations, API tokens, notifications.
 
-Invariant: nobody hands out a role above their own, and a token's secret is shown in the answer that creates it only.
+Invariant: a token's secret is shown in the answer that creates it only.
 """
 
 from typing import Any
 from uuid import UUID
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
@@ -15,7 +14,6 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
-from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
@@ -23,108 +21,17 @@ from tenancy import services
 from tenancy.admin_base import (
     OrganizationFilter,
     ScopedAdmin,
-    ScopedPermissions,
     badge_classes,
     refusals,
     several,
 )
-from tenancy.models import ApiToken, Membership, Notification, Organization, Role, User
-from tenancy.policy import RANK
-from tenancy.queries import organization_ids_where, roles_of
+from tenancy.admin_members import MembershipInline
+from tenancy.models import ApiToken, Membership, Notification, Organization, User
+from tenancy.queries import organization_ids_where
 
 LEVEL_TONES = {"info": "info", "warning": "warning", "error": "danger"}
 
 admin.site.unregister(Group)
-
-
-def grantable_roles(user: Any, organization_id: UUID | None) -> list[tuple[str, str]]:
-    """Return the roles a user may give in an organization: those not above their own."""
-    if user.is_superuser:
-        return list(Role.choices)
-    rank = RANK.get(roles_of(user).get(organization_id, "") if organization_id else "", 0)
-    return [(value, label) for value, label in Role.choices if RANK[value] <= rank]
-
-
-class MembershipForm(forms.ModelForm):
-    """One row of an organization's members; who it is about does not change afterwards."""
-
-    request: HttpRequest
-    organization_id: UUID | None = None
-
-    class Meta:
-        model = Membership
-        fields = ("user", "role")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        user: Any = self.request.user
-        roles = grantable_roles(user, self.organization_id)
-        current = self.instance.role if self.instance.pk and not self.instance._state.adding else None
-        if current is not None:
-            self.fields["user"].disabled = True
-            if current not in dict(roles):
-                roles = [(current, Role(current).label)]
-                self.fields["role"].disabled = True
-        role: Any = self.fields["role"]
-        role.choices = roles
-
-
-class MembershipFormSet(forms.BaseInlineFormSet):
-    """Refuses to remove a member whose role is above one's own."""
-
-    request: HttpRequest
-
-    def clean(self) -> None:
-        """Check what is to be deleted."""
-        super().clean()
-        roles = dict(grantable_roles(self.request.user, self.instance.pk))
-        for form in self.deleted_forms:
-            if form.instance.role not in roles:
-                raise ValidationError("You cannot remove a member whose role is above yours.")
-
-
-class MembershipInline(ScopedPermissions, TabularInline):
-    """The members of an organization."""
-
-    model = Membership
-    form = MembershipForm
-    formset = MembershipFormSet
-    fields = ("user", "role")
-    extra = 0
-    verbose_name_plural = "members"
-
-    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        """Read names with the rows; without permission there are none."""
-        queryset = super().get_queryset(request).select_related("user")
-        user: Any = request.user
-        if user.is_superuser:
-            return queryset
-        return queryset.filter(organization__in=organization_ids_where(user, "view", Membership))
-
-    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        """Tell forms who asks and for which organization."""
-        formset: Any = super().get_formset(request, obj, **kwargs)
-        formset.request = formset.form.request = request
-        formset.form.organization_id = obj.pk if obj else None
-        return formset
-
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Offer the people one already shares an organization with."""
-        if db_field.name == "user":
-            kwargs["queryset"] = self.people(request)
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)
-
-    def people(self, request: HttpRequest) -> models.QuerySet[User]:
-        """Return the users who may be named here."""
-        user: Any = request.user
-        if user.is_superuser:
-            return User.objects.order_by("username")
-        known = Membership.objects.filter(organization__in=organization_ids_where(user, "view", Membership))
-        return User.objects.filter(pk__in=known.values("user_id")).order_by("username")
-
-    def organization_id_of(self, obj: Any) -> UUID | None:
-        """Inlines are asked about their parent, the organization."""
-        return obj.pk if isinstance(obj, Organization) else obj.organization_id
 
 
 @admin.register(Organization)
@@ -192,7 +99,11 @@ class OrganizationAdmin(ScopedAdmin):
                 stored = services.membership_set(
                     user=row.cleaned_data["user"], organization=form.instance, role=row.cleaned_data["role"]
                 )
-            (formset.changed_objects.append((stored, row.changed_data)) if known else formset.new_objects.append(stored))
+            (
+                formset.changed_objects.append((stored, row.changed_data))
+                if known
+                else formset.new_objects.append(stored)
+            )
 
 
 @admin.register(User)
@@ -237,7 +148,9 @@ class UserAdmin(DjangoUserAdmin, ScopedAdmin):
     @display(description="Works in")
     def works_in(self, obj: Any) -> str:
         """Organizations with the role in each."""
-        rows = Membership.objects.filter(user=obj).select_related("organization").order_by("organization__name")
+        rows = (
+            Membership.objects.filter(user=obj).select_related("organization").order_by("organization__name")
+        )
         return ", ".join(f"{row.organization} ({row.get_role_display().lower()})" for row in rows) or "-"
 
     def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> User:
@@ -268,7 +181,9 @@ class ApiTokenAdmin(ScopedAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """A token that exists has a story."""
-        return ("name", "user", "shown_prefix", "created", "expires_at", "last_used_at") if obj else self.fields
+        return (
+            ("name", "user", "shown_prefix", "created", "expires_at", "last_used_at") if obj else self.fields
+        )
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         """Leave out what was revoked."""
@@ -277,7 +192,7 @@ class ApiTokenAdmin(ScopedAdmin):
         return living if user.is_superuser else living.filter(user=user)
 
     def may(self, request: HttpRequest, action: str, obj: Any = None) -> bool:
-        """Tokens belong to people, not to organizations: add, look at and revoke one's own; never change one."""
+        """Tokens belong to people: add, look at and revoke one's own; never change one."""
         user: Any = request.user
         if not (user.is_active and user.is_staff) or action == "change":
             return False
@@ -299,10 +214,14 @@ class ApiTokenAdmin(ScopedAdmin):
         request.muster_secret = secret  # type: ignore[attr-defined]
         return token
 
-    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
         """Show the secret here and now: a message would travel in a cookie."""
         context = {"secret": request.muster_secret, "back": self.link("changelist")}  # type: ignore[attr-defined]
-        response = self.page(request, "admin/tenancy/token_issued.html", title=f"API token {obj.name}", **context)
+        response = self.page(
+            request, "admin/tenancy/token_issued.html", title=f"API token {obj.name}", **context
+        )
         response["Cache-Control"] = "no-store"
         return response
 
@@ -357,7 +276,9 @@ class NotificationAdmin(ScopedAdmin):
     @display(description="Level", ordering="level")
     def shown_level(self, obj: Any) -> str:
         """A coloured badge."""
-        return format_html('<span class="{}">{}</span>', badge_classes(LEVEL_TONES, obj.level), obj.get_level_display())
+        return format_html(
+            '<span class="{}">{}</span>', badge_classes(LEVEL_TONES, obj.level), obj.get_level_display()
+        )
 
     @display(description="Message", ordering="message")
     def shown_message(self, obj: Any) -> str:
@@ -384,8 +305,12 @@ class NotificationAdmin(ScopedAdmin):
         user: Any = request.user
         if not user.is_superuser:
             queryset = queryset.filter(organization__in=organization_ids_where(user, "change", Notification))
-        count = services.notifications_mark(Notification.objects.filter(pk__in=queryset.values("pk")), is_read=is_read)
-        messages.success(request, f"{several('notification', count)} marked as {'read' if is_read else 'unread'}.")
+        count = services.notifications_mark(
+            Notification.objects.filter(pk__in=queryset.values("pk")), is_read=is_read
+        )
+        messages.success(
+            request, f"{several('notification', count)} marked as {'read' if is_read else 'unread'}."
+        )
 
 
 def unread_badge(request: HttpRequest) -> str:
@@ -393,5 +318,3 @@ def unread_badge(request: HttpRequest) -> str:
     rows = admin.site._registry[Notification].get_queryset(request).filter(is_read=False).order_by()
     count = len(rows.values_list("pk", flat=True)[:100])
     return "" if not count else "99+" if count > 99 else str(count)
-
-

@@ -1,8 +1,8 @@
-"""What every admin page of tenant-owned objects shares: who sees which rows, who may do what, how writes are refused.
+"""What admin pages of tenant-owned objects share: who sees which rows, who may do what, how writes are refused.
 
-Invariant: rows, choices and filters start from the organizations of the user; an object of another organization is
-answered exactly like an unknown one; permissions come from `tenancy.policy` and from nowhere else. Writes go through
-services, and what a service refuses is shown on the form.
+Invariant: rows, choices and filters start from the organizations of the user; an object of another organization
+is answered exactly like an unknown one; permissions come from `tenancy.policy` and from nowhere else. Writes go
+through services, and what a service refuses is shown on the form.
 """
 
 import contextlib
@@ -70,7 +70,9 @@ class RefusalMixin(forms.ModelForm):
         refused: ValidationError | None = getattr(self.request, "muster_refused", None)
         if not self.is_bound or refused is None or self.errors:
             return
-        by_field = refused.message_dict if hasattr(refused, "error_dict") else {NON_FIELD_ERRORS: refused.messages}
+        by_field = (
+            refused.message_dict if hasattr(refused, "error_dict") else {NON_FIELD_ERRORS: refused.messages}
+        )
         for name, texts in by_field.items():
             self.add_error(name if name in self.fields else None, texts)
 
@@ -139,7 +141,7 @@ class ScopedPermissions:
 
 
 def choices_of(admin: "BaseModelAdmin[Any]", field: Any, request: HttpRequest) -> models.QuerySet[Any]:
-    """Return the rows a relation may be set to: organizations one may write in, else what the other page lists."""
+    """Return what a relation may be set to: organizations one writes in, else what the other page lists."""
     target: Any = field.related_model
     if target is Organization:
         user: Any = request.user
@@ -161,8 +163,12 @@ class ScopedAdmin(ScopedPermissions, ModelAdmin):
     list_max_show_all = 200
     list_filter_submit = True
     warn_unsaved_form = True
-    formfield_overrides = {EncryptedJSONField: JSON_OVERRIDE, models.JSONField: JSON_OVERRIDE}
-    bulk_limit = 1000
+    formfield_overrides = {
+        EncryptedJSONField: JSON_OVERRIDE,
+        models.JSONField: JSON_OVERRIDE,
+        models.URLField: {"assume_scheme": "https"},
+    }
+    bulk_limit = 500
 
     def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> Any:
         """Hand the form's values to the service; returns the stored object."""
@@ -247,9 +253,13 @@ class ScopedAdmin(ScopedPermissions, ModelAdmin):
             return HttpResponseRedirect(self.link("change", object_id))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Name the objects themselves: collecting what hangs on a template of 10,000 devices takes minutes."""
+        """Name the objects alone: to collect what hangs on a template of 10,000 devices takes minutes."""
         rows = list(objs)
-        lacking = {self.opts.verbose_name} if any(not self.has_delete_permission(request, row) for row in rows) else set()
+        lacking = (
+            {self.opts.verbose_name}
+            if any(not self.has_delete_permission(request, row) for row in rows)
+            else set()
+        )
         return [str(row) for row in rows], {self.opts.verbose_name_plural: len(rows)}, lacking, []
 
     def link(self, page: str, *args: Any) -> str:
@@ -294,6 +304,10 @@ class ScopedChoiceFilter(DropdownFilter):
         """Return keys and names."""
         return [(str(row.pk), str(row)) for row in self.rows(request)]
 
+    def has_output(self) -> bool:
+        """Without choices there is nothing to show, but a value in the address still counts."""
+        return bool(self.lookup_choices) or bool(self.value())
+
     def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
         """Keep the rows that point at the chosen one."""
         value = self.value()
@@ -317,7 +331,7 @@ class OrganizationFilter(ScopedChoiceFilter):
 
     def has_output(self) -> bool:
         """One organization is no choice."""
-        return len(self.lookup_choices) > 1
+        return len(self.lookup_choices) > 1 or bool(self.value())
 
 
 def several(singular: str, count: int, plural: str = "") -> str:

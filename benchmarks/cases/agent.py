@@ -38,13 +38,13 @@ def measure(options: Options, at: Scratch) -> Outcome:
     recompute.drain()
     with contextlib.ExitStack() as stack:
         product, bare, django = (
-            stack.enter_context(servers.serving(application, at)).url
+            stack.enter_context(servers.serving(application, at))
             for application in (servers.PRODUCT, servers.BARE, servers.DJANGO)
         )
         requests = {
             name: [_request(member, name) for member in fleet.members] for name in ("checksum", "download", "report")
         }
-        etags, size = _check(product, requests)
+        etags, size = _check(product.url, requests)
         requests["checksum 304"] = [
             _request(member, "checksum", {"If-None-Match": etag})
             for member, etag in zip(fleet.members, etags, strict=True)
@@ -119,19 +119,23 @@ def _outcome(
     options: Options, fleet: Fleet, loads: Mapping[str, Sequence[load.Load]], *, size: int, writing: float
 ) -> Outcome:
     ratios: dict[str, Any] = {}
-    rows = [("", "requests/s", "p50 ms", "p99 ms", "of bare", "x Django view", "x peer (note)")]
+    rows = [("", "requests/s", "p50 ms", "p99 ms", "CPU us", "of bare", "by CPU", "x Django view", "x peer (note)")]
     for name, runs in loads.items():
-        cells = ["", "", ""]
+        cells = ["", "", "", ""]
+        processor = load.median_processor(runs)
         if name in FLOORS:
             bare, django = (load.median_ratio(runs, loads[floor]) for floor in FLOORS[name])
             ratios[f"{name} of bare"], ratios[f"{name} x django"] = rounded(bare), rounded(django)
-            cells[:2] = f"{bare:.2f}", f"{django:.1f}"
+            cheaper = load.median_processor(loads[FLOORS[name][0]]) / processor
+            ratios[f"{name} of bare by CPU"] = rounded(cheaper)
+            cells[:3] = f"{bare:.2f}", f"{cheaper:.2f}", f"{django:.1f}"
         if name in PEER:
             ratios[f"{name} x peer"] = rounded(load.median_rate(runs) / PEER[name])
-            cells[2] = f"{ratios[f'{name} x peer']:.0f}"
+            cells[3] = f"{ratios[f'{name} x peer']:.0f}"
         middle = [f"{statistics.median(getattr(run, part) for run in runs):.1f}" for part in ("p50", "p99")]
-        rows.append((name, f"{load.median_rate(runs):,.0f}", *middle, *cells))
+        rows.append((name, f"{load.median_rate(runs):,.0f}", *middle, f"{processor:.0f}", *cells))
     figures = {f"{name} per second": round(load.median_rate(runs)) for name, runs in loads.items()}
+    figures |= {f"{name} server CPU us": rounded(load.median_processor(runs)) for name, runs in loads.items()}
     figures |= {"archive bytes": size, "writing statements per report": rounded(writing)}
     return Outcome(
         name="agent",

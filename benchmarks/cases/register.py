@@ -41,7 +41,7 @@ def measure(options: Options, at: Scratch) -> Outcome:
     insert = load.raw_request(f"/insert/{fleet.organization.pk}", host=HOST, form=form)
     with contextlib.ExitStack() as stack:
         product, bare, django = (
-            stack.enter_context(servers.serving(application, at)).url
+            stack.enter_context(servers.serving(application, at))
             for application in (servers.PRODUCT, servers.BARE, servers.DJANGO)
         )
         before = Device.objects.count()
@@ -107,10 +107,11 @@ def _outcome(
         "register x django insert": rounded(load.median_ratio(loads["register"], loads["django insert"])),
         "register x peer": rounded(rates["register"] / PEER),
     }
-    rows = [("", "requests/s", "p50 ms", "p99 ms", "of it")]
+    rows = [("", "requests/s", "p50 ms", "p99 ms", "CPU us", "register / it")]
     for name, runs in loads.items():
         middle = [f"{statistics.median(getattr(run, part) for run in runs):.1f}" for part in ("p50", "p99")]
-        rows.append((name, f"{rates[name]:,.0f}", *middle, f"{rates['register'] / rates[name]:.2f}"))
+        processor = f"{load.median_processor(runs):.0f}"
+        rows.append((name, f"{rates[name]:,.0f}", *middle, processor, f"{rates['register'] / rates[name]:.2f}"))
     return Outcome(
         name="register",
         table=tuple(rows),

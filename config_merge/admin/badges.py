@@ -22,12 +22,12 @@ MISSED_POLLS = 2.5
 
 
 def online_since() -> datetime:
-    """Return the moment after which a device must have been heard to count as online: 2.5 poll intervals ago."""
+    """Return since when a device must have been heard to count as online: 2.5 poll intervals."""
     return now() - timedelta(seconds=MISSED_POLLS * settings.MUSTER.poll_seconds)
 
 
 def status_badge(config: Config | None) -> SafeString:
-    """Return the badge of a configuration's status, marked while it is being computed or when it has a problem."""
+    """Return the badge of a status, with a second one while it is computed or when that fails."""
     if config is None:
         return format_html('<span class="mu-badge mu-badge--none">{}</span>', "no configuration")
     mark = "being computed" if config.is_stale else "cannot be computed" if config.problem else ""
@@ -36,7 +36,9 @@ def status_badge(config: Config | None) -> SafeString:
         badge_classes(STATUS_TONES, config.status),
         config.error_reason or config.problem,
         config.get_status_display(),
-        format_html(' <span class="mu-badge mu-badge--{}">{}</span>', "info" if config.is_stale else "danger", mark)
+        format_html(
+            ' <span class="mu-badge mu-badge--{}">{}</span>', "info" if config.is_stale else "danger", mark
+        )
         if mark
         else "",
     )

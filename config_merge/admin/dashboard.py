@@ -1,4 +1,4 @@
-"""The first page of the admin: how the fleet of one's organizations is doing, in a fixed number of queries."""
+"""The first page of the admin: how one's fleet is doing, in a fixed number of queries."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,7 @@ from tenancy.queries import (
 
 RECENT = 6
 AGENT = "muster_agent"
+AGENT_IDENTITY = "--root ./device --name first --mac 02:00:00:00:00:01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,9 @@ def ring(counts: dict[str, int], link: str) -> list[Slice]:
         if count:
             part = 100 * count / total
             arc = (f"{part:.3f} {100 - part:.3f}", f"{25 - before:.3f}")
-            slices.append(Slice(str(label), STATUS_TONES[value], count, arc[0], arc[1], f"{link}?status={value}"))
+            slices.append(
+                Slice(str(label), STATUS_TONES[value], count, arc[0], arc[1], f"{link}?status={value}")
+            )
             before += part
     return slices
 
@@ -62,7 +65,7 @@ def starting(request: HttpRequest) -> dict[str, Any]:
     return {
         "organization": organization,
         "secret_is_hidden": fleet is None,
-        "command": f"python -m {AGENT} --url {url} --secret {secret} --root ./device --name first --mac 02:00:00:00:00:01",
+        "command": f"mkdir -p device && python -m {AGENT} --url {url} --secret {secret} {AGENT_IDENTITY}",
     }
 
 

@@ -1,6 +1,5 @@
 """The device list and the device form."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -8,83 +7,22 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from unfold.contrib.filters.admin import DropdownFilter
-from unfold.decorators import action, display
+from unfold.decorators import display
 
 from config_merge.admin.badges import seen_badge, status_badge
-from config_merge.admin.device_pages import DevicePages
-from config_merge.admin.forms import CONFIG_PARTS, DeviceForm, offered_templates
-from config_merge.models import Backend, Config, Status
+from config_merge.admin.bulk import DeviceActions
+from config_merge.admin.filters import BackendFilter, GroupFilter, StatusFilter, TemplateFilter
+from config_merge.admin.forms import CONFIG_PARTS, DeviceForm
+from config_merge.models import Config
 from config_merge.services import configs
 from core.admin import json_text, secret_text
 from core.crypto import digest
 from devices.models import Device
-from devices.queries import groups_visible_to
-from tenancy.admin_base import OrganizationFilter, Refused, ScopedChoiceFilter, reason_of, refusals, several
-
-NO_CONFIG = "none"
-
-
-class StatusFilter(DropdownFilter):
-    """By the status of the configuration."""
-
-    title = "status"
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return all statuses, and the lack of one."""
-        return [*Status.choices, (NO_CONFIG, "No configuration")]
-
-    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        """Keep what matches; nothing matches an unknown value."""
-        value = self.value()
-        if not value:
-            return queryset
-        return queryset.filter(config__isnull=True) if value == NO_CONFIG else queryset.filter(config__status=value)
-
-
-class BackendFilter(DropdownFilter):
-    """By the renderer."""
-
-    title = "backend"
-    parameter_name = "backend"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return all backends."""
-        return list(Backend.choices)
-
-    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        """Keep what matches."""
-        return queryset.filter(config__backend=self.value()) if self.value() else queryset
-
-
-class GroupFilter(ScopedChoiceFilter):
-    """By device group."""
-
-    title = "group"
-    parameter_name = "group"
-    field_name = "group"
-
-    def rows(self, request: HttpRequest) -> models.QuerySet[Any]:
-        """Return the groups one may see."""
-        return groups_visible_to(request.user).only("pk", "name").select_related(None).order_by("name", "pk")
-
-
-class TemplateFilter(ScopedChoiceFilter):
-    """By template."""
-
-    title = "template"
-    parameter_name = "template"
-    field_name = "config__templates"
-
-    def rows(self, request: HttpRequest) -> models.QuerySet[Any]:
-        """Return the templates one may see."""
-        return offered_templates(request.user).select_related(None)
+from tenancy.admin_base import OrganizationFilter
 
 
 @admin.register(Device)
-class DeviceAdmin(DevicePages):
+class DeviceAdmin(DeviceActions):
     """Devices with their configurations."""
 
     form = DeviceForm
@@ -98,7 +36,6 @@ class DeviceAdmin(DevicePages):
     search_fields = ("name", "mac_address", "model", "os")
     search_help_text = "Name, MAC address, model, operating system, or a whole key"
     ordering = ("-created", "id")
-    actions = ("deactivate_selected", "activate_selected", "delete_retired")
     readonly_fields = ("last_ip",)
     change_form_outer_before_template = "admin/config_merge/device_head.html"
 
@@ -120,15 +57,19 @@ class DeviceAdmin(DevicePages):
         ),
     )
 
-    # --- what people see of a device they may not edit ------------------------------------------------------------
-
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Without the right to edit, the key is shown masked."""
         fieldsets: Any = super().get_fieldsets(request, obj)
         if obj is None or self.has_change_permission(request, obj):
             return fieldsets
         return [
-            (title, {**options, "fields": tuple("shown_key" if name == "key" else name for name in options["fields"])})
+            (
+                title,
+                {
+                    **options,
+                    "fields": tuple("shown_key" if name == "key" else name for name in options["fields"]),
+                },
+            )
             for title, options in fieldsets
         ]
 
@@ -171,8 +112,6 @@ class DeviceAdmin(DevicePages):
         config = self.config_of(obj)
         return json_text(config.context if config else {})
 
-    # --- list -------------------------------------------------------------------------------------------------------
-
     @display(description="Status", ordering="config__status")
     def shown_status(self, obj: Any) -> str:
         """A coloured badge."""
@@ -192,8 +131,6 @@ class DeviceAdmin(DevicePages):
             return found, duplicates
         words = Q(*((f"{name}__icontains", search_term) for name in self.search_fields), _connector=Q.OR)
         return queryset.filter(words | Q(key_digest=digest(search_term))), duplicates
-
-    # --- writes -----------------------------------------------------------------------------------------------------
 
     def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> Device:
         """Create or change device and configuration through their service."""
@@ -224,91 +161,6 @@ class DeviceAdmin(DevicePages):
             return HttpResponseRedirect(self.link("change", device.pk))
         return super().delete_view(request, object_id, extra_context)
 
-    def get_actions(self, request: HttpRequest) -> Any:
-        """Our own deletion says what it leaves alone."""
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
-
-    def has_delete_any_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may delete devices somewhere."""
-        return self.may(request, "delete")
-
-    @action(description="Deactivate", permissions=["change"])
-    def deactivate_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
-        """Take the selected devices out of service."""
-        text = "They are handed an empty configuration, and then nothing until they are activated again."
-        return self._bulk(request, queryset, verb="deactivate", done="deactivated", text=text, run=self._deactivate)
-
-    @action(description="Activate", permissions=["change"])
-    def activate_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
-        """Put the selected devices back into service."""
-        text = "They get their default, required and group templates, and their own settings."
-        return self._bulk(request, queryset, verb="activate", done="activated", text=text, run=self._activate)
-
-    @action(description="Delete (deactivated ones only)", permissions=["delete_any"])
-    def delete_retired(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
-        """Delete the selected devices that were deactivated."""
-        text = "Devices that are not deactivated stay. Configurations and revisions of the others are deleted too."
-        return self._bulk(request, queryset, verb="delete", done="deleted", text=text, run=self._delete)
-
-    def _deactivate(self, request: HttpRequest, device: Device) -> None:
-        configs.device_deactivate(device, actor_id=request.user.pk)
-        self.log_change(request, device, "Deactivated.")
-
-    def _activate(self, request: HttpRequest, device: Device) -> None:
-        configs.device_activate(device, actor_id=request.user.pk)
-        self.log_change(request, device, "Activated.")
-
-    def _delete(self, request: HttpRequest, device: Device) -> None:
-        pk = device.pk
-        configs.device_delete(device)
-        device.pk = pk
-        self.log_deletions(request, [device])
-
-    def _bulk(
-        self, request: HttpRequest, queryset: models.QuerySet[Any], *,
-        verb: str, done: str, text: str, run: Callable[[HttpRequest, Device], None],
-    ) -> HttpResponse | None:  # fmt: skip
-        """Ask first, then do it to each device by itself, and say what was done and what was not."""
-        devices = list(queryset.select_related("organization")[: self.bulk_limit + 1])
-        if len(devices) > self.bulk_limit:
-            messages.error(request, f"Select at most {self.bulk_limit:,} devices at once.")
-            return None
-        if "confirmed" not in request.POST:
-            return self._ask(request, devices, verb=verb, text=text)
-        action_name = "delete" if verb == "delete" else "change"
-        finished, refused = 0, []
-        for device in devices:
-            if not self.may(request, action_name, device):
-                refused.append(f"{device}: you may not {verb} it.")
-                continue
-            try:
-                with refusals():
-                    run(request, device)
-                finished += 1
-            except Refused as refusal:
-                refused.append(f"{device}: {reason_of(refusal)}")
-        if finished:
-            messages.success(request, f"{several('device', finished)} {done}.")
-        if refused:
-            more = f" And {len(refused) - 5} more." if len(refused) > 5 else ""
-            messages.warning(request, f"{several('device', len(refused))} left alone. {' '.join(refused[:5])}{more}")
-        return None
-
-    def _ask(self, request: HttpRequest, devices: list[Device], *, verb: str, text: str) -> TemplateResponse:
-        hidden = [("action", request.POST["action"]), ("confirmed", "1"), ("index", request.POST.get("index", "0"))]
-        hidden += [("_selected_action", str(device.pk)) for device in devices]
-        context = {
-            "title": f"{verb.capitalize()} {several('device', len(devices))}?",
-            "items": [device.name for device in devices[:10]],
-            "more": max(len(devices) - 10, 0),
-            "back": request.get_full_path(),
-            "button": verb.capitalize(),
-            "danger": verb != "activate",
-        }
-        return self.page(request, "admin/tenancy/confirm.html", text=text, hidden=hidden, **context)
-
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
         """Add what the head of the page shows."""
         original = context.get("original")
@@ -316,4 +168,3 @@ class DeviceAdmin(DevicePages):
             context.update(self.head(request, original, tab="change"))
             context["show_delete"] = original.is_deactivated
         return super().render_change_form(request, context, *args, **kwargs)
-

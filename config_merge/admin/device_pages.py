@@ -1,6 +1,7 @@
-"""The pages of one device beside its form: effective configuration, rendered files, revisions, and its switches.
+"""The pages of one device beside its form: effective configuration, rendered files, revisions, switches.
 
-Invariant: every page starts from `get_object`, so a device of another organization is answered like an unknown one.
+Invariant: every page starts from `get_object`, so a device of another organization is answered like an
+unknown one.
 """
 
 import tarfile
@@ -44,7 +45,9 @@ NOT_TEXT = "This file is not text."
 def shown_file(file: File) -> dict[str, Any]:
     """Return what the page shows of a rendered file; a very long one is cut."""
     try:
-        text = file.contents[:SHOWN_BYTES].decode("utf-8", "strict" if len(file.contents) <= SHOWN_BYTES else "ignore")
+        text = file.contents[:SHOWN_BYTES].decode(
+            "utf-8", "strict" if len(file.contents) <= SHOWN_BYTES else "ignore"
+        )
     except UnicodeDecodeError:
         text = ""
     is_text = "\x00" not in text and (bool(text) or not file.contents)
@@ -64,9 +67,17 @@ def diff_lines(text: str) -> list[tuple[str, str]]:
     >>> diff_lines("--- a/x\\n+++ b/x\\n@@ -1 +1 @@\\n-a\\n+b\\n")[2:]
     [('place', '@@ -1 +1 @@'), ('gone', '-a'), ('new', '+b')]
     """
-    kinds = (("--- ", "file"), ("+++ ", "file"), ("@@", "place"), ("+", "new"), ("-", "gone"), ("mode of ", "file"))
+    kinds = (
+        ("--- ", "file"),
+        ("+++ ", "file"),
+        ("@@", "place"),
+        ("+", "new"),
+        ("-", "gone"),
+        ("mode of ", "file"),
+    )
     return [
-        (next((kind for start, kind in kinds if line.startswith(start)), "same"), line) for line in text.split("\n")[:-1]
+        (next((kind for start, kind in kinds if line.startswith(start)), "same"), line)
+        for line in text.split("\n")[:-1]
     ]
 
 
@@ -93,13 +104,19 @@ class DevicePages(ScopedAdmin):
             ("<uuid:pk>/deactivate/", "deactivate", self.deactivate_view),
         )
         own = [
-            path(route, self.admin_site.admin_view(view), name=f"devices_device_{name}") for route, name, view in pages
+            path(route, self.admin_site.admin_view(view), name=f"devices_device_{name}")
+            for route, name, view in pages
         ]
         return [*own, *super().get_urls()]
 
     def head(self, request: HttpRequest, device: Device, *, tab: str) -> dict[str, Any]:
         """Return what the top of every page of a device shows."""
-        config = Config.objects.select_related("revision").defer("revision__artefact").filter(device=device).first()
+        config = (
+            Config.objects.select_related("revision")
+            .defer("revision__artefact")
+            .filter(device=device)
+            .first()
+        )
         return {
             "tabs": [(title, self.link(page, device.pk), page == tab) for page, title in TABS],
             "device_config": config,
@@ -117,7 +134,9 @@ class DevicePages(ScopedAdmin):
             page = admin.site._registry.get(model) if model else None
             if page is None or not source.object_id or not page.has_view_permission(request):
                 return ""
-            return reverse(f"admin:{page.opts.app_label}_{page.opts.model_name}_change", args=[source.object_id])
+            return reverse(
+                f"admin:{page.opts.app_label}_{page.opts.model_name}_change", args=[source.object_id]
+            )
 
         return link
 
@@ -141,7 +160,9 @@ class DevicePages(ScopedAdmin):
             except EngineError as error:
                 context["engine_error"] = str(error)
         title = "Effective configuration"
-        return self.page(request, "admin/config_merge/effective.html", original=device, title=title, **context)
+        return self.page(
+            request, "admin/config_merge/effective.html", original=device, title=title, **context
+        )
 
     def files_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Show what the device downloads."""
@@ -200,7 +221,10 @@ class DevicePages(ScopedAdmin):
             **self.head(request, device, tab="revisions"),
             "revision": revision,
             "previous": previous,
-            "following": history.filter(number__gt=number).order_by("number").values_list("number", flat=True).first(),
+            "following": history.filter(number__gt=number)
+            .order_by("number")
+            .values_list("number", flat=True)
+            .first(),
             "files": [shown_file(file) for file in files],
             "diff": diff_lines(changes[:SHOWN_BYTES]),
             "diff_is_cut": len(changes) > SHOWN_BYTES,
@@ -228,8 +252,8 @@ class DevicePages(ScopedAdmin):
             run=configs.device_deactivate,
             done="deactivated",
             title="Deactivate the device",
-            text="It is handed an empty configuration, and then nothing until it is activated again. Its own settings "
-            "and variables stay stored; its templates are unassigned.",
+            text="It is handed an empty configuration, and then nothing until it is activated again. "
+            "Its own settings and variables stay stored; its templates are unassigned.",
             button="Deactivate",
         )
 

@@ -1,6 +1,6 @@
-"""The effective configuration as a person reads it: every value with who set it, what it used, whom it overruled.
+"""The effective configuration as a person reads it: each value, who set it, what it used, whom it overruled.
 
-Invariant: nothing is decided here. Values and sources are the engine's; this module only arranges them for a page.
+Invariant: nothing is decided here. Values and sources are the engine's; this module only arranges them.
 """
 
 from collections import Counter
@@ -50,7 +50,7 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the tree: a branch (no origin) or a leaf. `search` is what the page's search box looks in."""
+    """One line of the tree: a branch (no origin) or a leaf. `search` is what the search box looks in."""
 
     depth: int
     label: str
@@ -168,9 +168,15 @@ class _Arranger:
         if leaf is not None:
             shown = plain(leaf.value)
             yield Row(
-                depth=min(depth, DEEPEST), label=label, note=note, value=shown, origin=self.origin(leaf.source),
-                used=self.used(leaf), shadowed=self.shadows(leaf.shadowed), search=f"{trail} {shown}".lower(),
-            )  # fmt: skip
+                depth=min(depth, DEEPEST),
+                label=label,
+                note=note,
+                value=shown,
+                origin=self.origin(leaf.source),
+                used=self.used(leaf),
+                shadowed=self.shadows(leaf.shadowed),
+                search=f"{trail} {shown}".lower(),
+            )
             return
         if depth:
             yield Row(min(depth, DEEPEST), label, note, "", None, (), (), trail.lower())

@@ -46,10 +46,11 @@ class DeviceForm(ServiceForm):
     )
     config_templates = TemplatesField(
         label="Templates", queryset=Template.objects.none(), required=False,
-        help_text="Merged from top to bottom. Required templates are put back in front when they are missing.",
+        help_text="Merged from top to bottom. Required templates that are missing are put back in front.",
     )  # fmt: skip
     config_config = JsonObjectField(
-        label="Configuration", help_text="NetJSON of this device alone. It is merged after the templates, so it wins."
+        label="Configuration",
+        help_text="NetJSON of this device alone. It is merged after the templates, so it wins.",
     )
     config_context = JsonObjectField(
         label="Variables", help_text="Values for {{ variables }} of this device; they win over all others."
@@ -67,7 +68,9 @@ class DeviceForm(ServiceForm):
         if "config_templates" not in self.fields:
             return
         field: Any = self.fields["config_templates"]
-        field.queryset = offered_templates(self.request.user, self.instance.organization_id if known else None)
+        field.queryset = offered_templates(
+            self.request.user, self.instance.organization_id if known else None
+        )
         self.initial["config_backend"] = config.backend if config else Backend.OPENWRT
         self.initial["config_config"] = config.config if config else {}
         self.initial["config_context"] = config.context if config else {}

@@ -46,7 +46,7 @@ class ScopeFilter(ScopedChoiceFilter):
 
 
 def progress(template: Template, user: Any) -> dict[str, int]:
-    """Return how many devices of the user's organizations use a template, and how many wait to be computed."""
+    """Return how many of the user's devices use a template, and how many wait to be computed."""
     return template_users(template.pk, user).aggregate(
         devices=models.Count("pk"),
         stale=models.Count("pk", filter=models.Q(generation__gt=F("computed_generation"))),
@@ -55,7 +55,7 @@ def progress(template: Template, user: Any) -> dict[str, int]:
 
 @admin.register(Template)
 class TemplateAdmin(ScopedAdmin):
-    """Parts of configurations that many devices share. Shared ones belong to superusers and are read by all."""
+    """Parts of configurations. Those without an organization are written by superusers, read by all."""
 
     form = TemplateForm
     has_shared = True

@@ -29,6 +29,7 @@ from config_merge.agent.messages import (
     text,
 )
 from config_merge.services import reports
+from core.db import is_postgresql
 from core.net import client_address
 from core.rows import RowReader, row_reader
 
@@ -38,6 +39,8 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 PREFIX = "/controller/"
 THREADS = 8
+# SQLite admits one writer: more of them would only wait for each other, and it waits by sleeping.
+SQLITE_THREADS = 1
 REPORT_BATCH = 200
 _WANTED = {
     KEY_HEADER.encode(): KEY_HEADER,
@@ -52,7 +55,12 @@ logger = logging.getLogger(__name__)
 
 
 def _in_thread(work: Callable[..., T], *args: Any) -> T:
-    """Run database work on a pool thread with Django's connection housekeeping."""
+    """Run database work on a pool thread. Connections go back to PostgreSQL's pool; SQLite's stays open.
+
+    Opening one costs SQLite more than the work itself, and there is no server that could drop it.
+    """
+    if not is_postgresql():
+        return work(*args)
     close_old_connections()
     try:
         return work(*args)
@@ -65,7 +73,8 @@ class AgentApplication:
 
     def __init__(self) -> None:
         self._reader: RowReader | None = None
-        self._pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="agent")
+        threads = THREADS if is_postgresql() else SQLITE_THREADS
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="agent")
         self._reports: list[tuple[reports.Report, asyncio.Future[str]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._flusher: asyncio.Task[None] | None = None
@@ -204,14 +213,11 @@ async def _body(receive: Receive) -> bytes | None:
 
 
 async def _send(send: Send, answered: AgentResponse, *, head: bool) -> None:
-    headers = [
-        (b"content-type", answered.content_type.encode("latin-1")),
-        (b"content-length", str(len(answered.body)).encode()),
-        _HEADER,
-    ]
-    headers += [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answered.headers]
-    if answered.status == 304:
-        headers = headers[2:]
+    headers = [_HEADER]
+    headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in answered.headers]
+    if answered.status != 304:
+        headers.append((b"content-type", answered.content_type.encode()))
+        headers.append((b"content-length", b"%d" % len(answered.body)))
     await send({"type": "http.response.start", "status": answered.status, "headers": headers})
     body = b"" if head or answered.status == 304 else answered.body
     await send({"type": "http.response.body", "body": body})

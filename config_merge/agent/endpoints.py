@@ -106,8 +106,14 @@ def addresses_of(request: AgentRequest) -> tuple[str | None, str | None]:
 
 def poll_hint() -> tuple[str, str]:
     """Return the header that spreads the fleet's polls: the mean interval, give or take a tenth."""
-    mean = settings.MUSTER.poll_seconds
-    return POLL_HEADER, str(max(1, round(mean * _jitter.uniform(0.9, 1.1))))
+    hints = _poll_hints(settings.MUSTER.poll_seconds)
+    return hints[int(_jitter.random() * len(hints))]
+
+
+@lru_cache(maxsize=4)
+def _poll_hints(mean: int) -> tuple[tuple[str, str], ...]:
+    seconds = range(max(1, round(mean * 0.9)), max(1, round(mean * 1.1)) + 1)
+    return tuple((POLL_HEADER, str(second)) for second in seconds)
 
 
 def decide(request: AgentRequest, facts: Facts | None) -> AgentResponse | None:

@@ -10,6 +10,8 @@ from collections.abc import Hashable
 from typing import Any
 from uuid import UUID
 
+from django.db import DatabaseError
+
 from core.clock import now
 from devices.services import last_seen_flush
 
@@ -70,8 +72,11 @@ def flush() -> int:
         seen = set(_seen)
         _seen.difference_update(seen)
         _flushed_at = time.monotonic()
-    if seen:
+    try:
         last_seen_flush(seen, at=now())
+    except DatabaseError:
+        _seen.update(seen)
+        raise
     return len(seen)
 
 

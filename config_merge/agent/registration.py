@@ -12,23 +12,32 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
-from django.db.models import FilteredRelation, Q
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
 
 from config_merge.agent import presence
 from config_merge.agent.messages import AgentRequest, AgentResponse, text
 from config_merge.models import Backend, Config, ConfigTemplate, Template
 from config_merge.services import assignment
-from core.crypto import digest
+from core.crypto import decrypt, digest
+from core.db import uuid_value
 from core.net import valid_address
 from devices import services as inventory
-from devices.models import Device, FleetSettings
+from devices.models import Device
 from devices.validators import same_mac
 from tenancy.services import notify
 
 REQUIRED = ("secret", "name", "mac_address", "backend")
 SENT_FIELDS = ("name", "mac_address", "hardware_id", "model", "os", "system")
 REFRESHED = ("name", "os", "model", "system")
+
+
+_ADMISSION = """
+SELECT f.organization_id, o.name, f.shared_secret, f.registration_enabled, f.device_limit, d.id
+FROM devices_fleetsettings f JOIN tenancy_organization o ON o.id = f.organization_id
+LEFT JOIN devices_device d ON d.organization_id = f.organization_id AND d.key_digest = %s
+WHERE f.shared_secret_digest = %s AND o.is_active = %s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +80,21 @@ def register(request: AgentRequest) -> AgentResponse:
 
 def admission_of(secret: str, *, key: str) -> Admission | None:
     """Return what a shared secret opens; None for an unknown secret and a disabled organization alike."""
-    rows = FleetSettings.objects.filter(shared_secret_digest=digest(secret), organization__is_active=True)
-    columns = "organization_id organization__name shared_secret registration_enabled device_limit".split()
-    if key:
-        held = Q(organization__devices__key_digest=digest(key))
-        rows = rows.annotate(held=FilteredRelation("organization__devices", condition=held))
-        row = rows.values_list(*columns, "held__id").first()
-    else:
-        row = rows.values_list(*columns).first()
+    # In SQL, because putting this query together by the ORM takes a third of a whole registration.
+    with connection.cursor() as cursor:
+        cursor.execute(_ADMISSION, [digest(key) if key else "", digest(secret), True])
+        row = cursor.fetchone()
     if row is None:
         return None
-    return Admission(*row) if key else Admission(*row, None)
+    organization_id, name, sealed, enabled, limit, device_id = row
+    return Admission(
+        organization_id=uuid_value(organization_id),
+        organization_name=name,
+        shared_secret=decrypt(sealed.encode()).decode(),
+        registration_enabled=bool(enabled),
+        device_limit=limit,
+        device_id=uuid_value(device_id),
+    )
 
 
 def _success(device: Device, *, is_new: bool) -> AgentResponse:
@@ -158,7 +171,9 @@ def _configure(device: Device, fields: Mapping[str, str]) -> None:
     wanted = Q(default=True, backend=config.backend)
     if tags:
         wanted |= Q(tag_rows__name__in=tags)
-    templates = Template.objects.filter(assignment.usable_by(device.organization_id) & wanted).distinct()
+    templates = Template.objects.filter(assignment.usable_by(device.organization_id) & wanted)
+    if tags:
+        templates = templates.distinct()
     rows = templates.order_by("-required", "-default", "name", "pk").values_list("pk", "required", "default", "name")
     ConfigTemplate.objects.bulk_create(
         [

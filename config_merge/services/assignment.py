@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 
 from config_merge.models import Cause, Config, ConfigTemplate, GroupTemplate, Template
 from config_merge.services import stale
-from core.db import uuid_parameter
+from core.db import in_turn, uuid_parameter
 from devices.models import Device
 
 
@@ -96,6 +96,7 @@ AND NOT EXISTS (SELECT 1 FROM config_merge_configtemplate t WHERE t.config_id = 
 
 
 def _attach(template: Template, where: str, parameters: Sequence[object]) -> int:
+    in_turn(stale.FLEET)
     with connection.cursor() as cursor:
         cursor.execute(
             _ATTACH.format(where=where),
@@ -120,6 +121,7 @@ def group_changed(
 ) -> None:
     """Take `removed` from, and give `added` to, the active members of a group."""
     removed = list(removed)
+    in_turn(stale.FLEET)
     if removed:
         ConfigTemplate.objects.filter(
             config__device__group_id=group_id, config__device__is_deactivated=False, template_id__in=removed

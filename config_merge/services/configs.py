@@ -216,6 +216,8 @@ def device_deactivate(device: Device, *, actor_id: UUID | None = None) -> Device
 
     Its own settings and variables stay stored; its templates are unassigned. Raises Conflict.
     """
+    # Device first, configuration second: the order every writer of both keeps.
+    locked(Device.objects.filter(pk=device.pk)).values_list("pk").first()
     config = locked(Config.objects.filter(device_id=device.pk)).first()
     if config is not None:
         assignment.write(config, [])

@@ -1,6 +1,7 @@
 """What devices say of their configuration. Only their word moves a configuration to `applied`.
 
-A batch of reports is one transaction with one UPDATE each; an error adds a notification for people.
+A batch of reports is one transaction: one UPDATE for all the plain "applied" of active configurations, one each for
+the others; an error adds a notification for people.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from config_merge.status import after_report, clipped_reason
 from devices.models import Device
 from tenancy.models import Notification
 from tenancy.services import notify
+
+_CONFIRMED = {"status": Status.APPLIED, "error_reason": "", "applied_checksum": F("checksum")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,24 @@ def take(report: Report) -> str:
 @transaction.atomic
 def take_many(reports: Sequence[Report]) -> list[str]:
     """Record reports in order; returns the resulting statuses. Safe to repeat."""
+    if len(reports) > 1 and _all_applied(reports):
+        return [report.status for report in reports]
     return [_take(report) for report in reports]
 
 
+def _active(config_ids: Sequence[UUID]) -> QuerySet[Config]:
+    return Config.objects.filter(pk__in=config_ids).exclude(status__in=(Status.DEACTIVATING, Status.DEACTIVATED))
+
+
+def _all_applied(reports: Sequence[Report]) -> bool:
+    """Take a batch of the common kind in one statement; False when one of it is not, and each has to be looked at."""
+    plain = all(report.status == Status.APPLIED and not report.checksum for report in reports)
+    ids = {report.config_id for report in reports}
+    return plain and _active(list(ids)).update(**_CONFIRMED) == len(ids)
+
+
 def _take(report: Report) -> str:
-    active = Config.objects.filter(pk=report.config_id).exclude(
-        status__in=(Status.DEACTIVATING, Status.DEACTIVATED)
-    )
+    active = _active([report.config_id])
     if report.status == Status.APPLIED:
         moved = _applied(active, report)
     else:
@@ -57,7 +71,7 @@ def _take(report: Report) -> str:
 def _applied(active: QuerySet[Config], report: Report) -> int:
     """Move to `applied`; a device that names another checksum than the current one still has to fetch it."""
     if not report.checksum:
-        return active.update(status=Status.APPLIED, error_reason="", applied_checksum=F("checksum"))
+        return active.update(**_CONFIRMED)
     status = Case(When(checksum=report.checksum, then=Value(Status.APPLIED)), default=Value(Status.MODIFIED))
     return active.update(status=status, error_reason="", applied_checksum=report.checksum[:32])
 

@@ -10,9 +10,11 @@ from django.db.models import F, Q
 
 from config_merge import tasks
 from config_merge.models import Cause, Config
+from core.db import in_turn
 from core.wake import wake
 from devices.events import DeviceChanged, GroupVariablesChanged, OrganizationVariablesChanged
 
+FLEET = "config_merge.fleet"
 RENDERED_DEVICE_FIELDS = frozenset({"name", "mac_address", "key", "os", "hardware_id", "organization", "group"})
 
 
@@ -21,6 +23,8 @@ def mark(condition: Q, *, cause: str, actor_id: UUID | None = None, background: 
 
     With `background` a worker is asked to compute them after the commit; without, the caller does it itself.
     """
+    if background:
+        in_turn(FLEET)
     marked = Config.objects.filter(condition, device__is_deactivated=False).update(
         generation=F("generation") + 1, stale_cause=cause, stale_actor_id=actor_id
     )

@@ -1,4 +1,7 @@
-"""Small filters of the admin pages. Invariant: imports nothing of the admin, which is half loaded when this is read."""
+"""Small filters of the admin pages.
+
+Invariant: imports nothing of the admin, which is half loaded when this is read.
+"""
 
 from datetime import datetime
 

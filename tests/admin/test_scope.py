@@ -13,13 +13,25 @@ from tenancy.models import Organization
 from tests import factories
 from tests.admin.conftest import device_form, page
 
-DEVICE_PAGES = ("change", "delete", "history", "effective", "files", "download", "revisions", "activate", "deactivate")
+DEVICE_PAGES = (
+    "change",
+    "delete",
+    "history",
+    "effective",
+    "files",
+    "download",
+    "revisions",
+    "activate",
+    "deactivate",
+)
 UNKNOWN = "11111111-2222-3333-4444-555555555555"
 
 
 def same_but_for_id(response: Any, object_id: Any) -> tuple[int, str, str, list[str]]:
     """Return an answer with the id taken out: status, target, body, messages."""
-    texts = [str(message) for message in response.wsgi_request._messages] if response.status_code == 302 else []
+    texts = (
+        [str(message) for message in response.wsgi_request._messages] if response.status_code == 302 else []
+    )
     body = "" if response.streaming else response.content.decode().replace(str(object_id), "ID")
     return (
         response.status_code,
@@ -48,7 +60,8 @@ def test_a_foreign_device_is_answered_like_an_unknown_one(
 def test_a_foreign_revision_is_answered_like_an_unknown_one(operator: Client, other: Organization) -> None:
     foreign = factories.configured(other)
     answers = [
-        same_but_for_id(operator.get(page("devices_device_revision", pk, 1)), pk) for pk in (foreign.pk, UNKNOWN)
+        same_but_for_id(operator.get(page("devices_device_revision", pk, 1)), pk)
+        for pk in (foreign.pk, UNKNOWN)
     ]
     assert answers[0] == answers[1]
 
@@ -102,7 +115,9 @@ def test_a_posted_foreign_key_is_refused(
     assert not Device.objects.exists()
 
 
-def test_a_filter_on_a_foreign_row_finds_nothing(operator: Client, org: Organization, other: Organization) -> None:
+def test_a_filter_on_a_foreign_row_finds_nothing(
+    operator: Client, org: Organization, other: Organization
+) -> None:
     factories.device(org, name="own-device")
     for parameter, pk in (
         ("organization", other.pk),
@@ -111,19 +126,21 @@ def test_a_filter_on_a_foreign_row_finds_nothing(operator: Client, org: Organiza
     ):
         answer = operator.get(page("devices_device_changelist"), {parameter: str(pk)})
         assert answer.status_code == 200
-        assert "own-device" not in answer.content.decode() or parameter == "organization"
+        assert "own-device" not in answer.content.decode()
 
 
 def test_lookups_through_relations_are_closed(operator: Client, org: Organization) -> None:
     factories.device(org)
     answer = operator.get(
-        page("devices_device_changelist"), {"organization__fleet_settings__shared_secret_digest__startswith": "a"}
+        page("devices_device_changelist"),
+        {"organization__fleet_settings__shared_secret_digest__startswith": "a"},
     )
     assert answer.status_code in (302, 400)
 
 
 @pytest.mark.parametrize(
-    ("role", "may_edit"), [("viewer", False), ("operator", True), ("manager", True), ("owner", True), (None, True)]
+    ("role", "may_edit"),
+    [("viewer", False), ("operator", True), ("manager", True), ("owner", True), (None, True)],
 )
 def test_the_role_decides_who_edits_devices_groups_and_templates(
     staff: Any, org: Organization, role: str | None, may_edit: bool
@@ -164,9 +181,14 @@ def test_shared_templates_are_read_only_for_members(staff: Any, org: Organizatio
 
 def test_only_a_superuser_makes_a_shared_template(staff: Any, org: Organization) -> None:
     posted = {
-        "name": "For all", "organization": "", "backend": "netjsonconfig.OpenWrt", "config": '{"general": {}}',
-        "default_values": "{}", "tags": "", "notes": "",
-    }  # fmt: skip
+        "name": "For all",
+        "organization": "",
+        "backend": "netjsonconfig.OpenWrt",
+        "config": '{"general": {}}',
+        "default_values": "{}",
+        "tags": "",
+        "notes": "",
+    }
     refused = staff("owner").post(page("config_merge_template_add"), posted)
     assert refused.context["adminform"].form.errors["organization"]
     assert staff(None).post(page("config_merge_template_add"), posted).status_code == 302
@@ -186,7 +208,9 @@ def test_a_deactivated_device_is_read_only_until_it_is_activated(operator: Clien
     assert not device.is_deactivated
 
 
-def test_a_member_of_a_disabled_organization_sees_nothing_at_once(operator: Client, org: Organization) -> None:
+def test_a_member_of_a_disabled_organization_sees_nothing_at_once(
+    operator: Client, org: Organization
+) -> None:
     device = factories.configured(org)
     assert operator.get(page("devices_device_change", device.pk)).status_code == 200
     Organization.objects.filter(pk=org.pk).update(is_active=False)
@@ -215,7 +239,9 @@ def test_the_dashboard_counts_own_devices_and_lists_own_actions_only(
     factories.configured(other, name="foreign-device")
     factories.notification(other, message="foreign news")
     group = factories.group(other, name="foreign-group")
-    root.post(page("devices_devicegroup_change", group.pk), {"name": "foreign-again", "organization": str(other.pk)})
+    root.post(
+        page("devices_devicegroup_change", group.pk), {"name": "foreign-again", "organization": str(other.pk)}
+    )
     answer = staff("owner").get(reverse("admin:index"))
     assert answer.context["devices"]["total"] == 1
     assert "foreign" not in answer.content.decode()
@@ -224,6 +250,11 @@ def test_the_dashboard_counts_own_devices_and_lists_own_actions_only(
 
 def test_groups_are_deleted_by_those_who_may(staff: Any, org: Organization) -> None:
     group = factories.group(org)
-    assert staff("viewer").post(page("devices_devicegroup_delete", group.pk), {"post": "yes"}).status_code == 403
-    assert staff("operator").post(page("devices_devicegroup_delete", group.pk), {"post": "yes"}).status_code == 302
+    assert (
+        staff("viewer").post(page("devices_devicegroup_delete", group.pk), {"post": "yes"}).status_code == 403
+    )
+    assert (
+        staff("operator").post(page("devices_devicegroup_delete", group.pk), {"post": "yes"}).status_code
+        == 302
+    )
     assert not DeviceGroup.objects.exists()

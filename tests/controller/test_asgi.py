@@ -68,6 +68,7 @@ async def test_a_websocket_from_a_foreign_page_is_refused() -> None:
     assert answer.get("code") != 4404
 
 
+@pytest.mark.django_db(transaction=True)  # the agents' application writes what it remembers
 async def test_the_lifespan_makes_the_loop_known_and_forgets_it() -> None:
     communicator = ApplicationCommunicator(application, {"type": "lifespan"})
     await communicator.send_input({"type": "lifespan.startup"})

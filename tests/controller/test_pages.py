@@ -28,6 +28,7 @@ def test_documentation_needs_no_login_and_no_other_host(client: Client, page: st
     assert "unsafe-inline" not in answer["Content-Security-Policy"].partition("script-src")[2]
 
 
+@pytest.mark.django_db  # a file that has been sent closes the request, and with it the connection
 @pytest.mark.parametrize("page", DOCS)
 def test_everything_a_documentation_page_names_is_served_here(client: Client, page: str) -> None:
     names = re.findall(r'(?:src|href|spec-url)="([^"]+)"', client.get(page).content.decode())
@@ -91,6 +92,7 @@ def test_no_page_may_run_inline_scripts_and_data_may_do_nothing() -> None:
     )
 
 
+@pytest.mark.django_db
 def test_static_files_come_from_a_fresh_clone(client: Client) -> None:
     answer = client.get("/static/controller/docs.css")
     assert answer.status_code == 200

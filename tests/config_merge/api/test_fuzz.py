@@ -1,0 +1,108 @@
+"""Whatever is sent to whichever operation of the OpenAPI document, by whomever: no 5xx, and only documented answers.
+
+Bounded to a few dozen examples per operation. `pytest -m fuzz --hypothesis-seed=N` repeats a run. The inputs come
+from the document; ids are made to point at something real often enough that the code behind them is reached.
+"""
+
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from django.core.cache import cache
+from drf_spectacular.generators import SchemaGenerator
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rest_framework.test import APIClient
+
+from tenancy.models import Role
+from tests import factories
+from tests.isolation.world import undone
+
+pytestmark = [pytest.mark.fuzz, pytest.mark.django_db]
+EXAMPLES = 36
+METHODS = {"get", "post", "put", "patch", "delete"}
+CALLERS = ("superuser", "operator", "anonymous")
+
+
+def operations() -> list[str]:
+    """Return "METHOD path" of every operation of the document."""
+    paths = SchemaGenerator().get_schema(public=True)["paths"]
+    return [f"{method.upper()} {path}" for path, item in paths.items() for method in item if method in METHODS]
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return SchemaGenerator().get_schema(public=True)
+
+
+@pytest.fixture
+def ids() -> dict[str, str]:
+    """Return something real for each kind of path, and for `organization` and `group` in bodies."""
+    org = factories.organization("fuzz")
+    group = factories.group(org, templates=[factories.template(org)])
+    operator = factories.user("operator", role=Role.OPERATOR, organization=org)
+    return {
+        "organization": str(org.pk),
+        "group": str(group.pk),
+        "template": str(factories.template(org).pk),
+        "device": str(factories.configured(org, group=group).pk),
+        "notification": str(factories.notification(org).pk),
+        "api-token": str(factories.tenancy.token_issue(user=operator, name="t")[0].pk),
+        "operator": factories.token_for(operator),
+        "superuser": factories.token_for(factories.superuser()),
+    }
+
+
+def _grounded(case: Any, ids: dict[str, str]) -> None:
+    """Make the ids of a generated case point at real rows."""
+    if isinstance(case.path_parameters, dict) and "id" in case.path_parameters:
+        case.path_parameters["id"] = ids[case.path.removeprefix("/api/v1/").split("/")[1]]
+    if isinstance(case.body, dict):
+        for name in {"organization", "group"} & set(case.body):
+            case.body[name] = ids[name]
+
+
+@pytest.mark.parametrize("operation", operations())
+def test_no_input_breaks_an_operation(operation: str, document: dict[str, Any], ids: dict[str, str]) -> None:
+    method, path = operation.split(" ")
+    described = schemathesis.openapi.from_dict(document)[path][method]
+    statuses = {int(code) for code in document["paths"][path][method.lower()]["responses"]}
+    client = APIClient(raise_request_exception=False)
+    _attack(described, client, statuses, ids)
+
+
+def _attack(described: Any, client: APIClient, statuses: set[int], ids: dict[str, str]) -> None:
+    """Send generated cases and look at each answer."""
+
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(case=described.as_strategy(), caller=st.sampled_from(CALLERS), real=st.integers(0, 3))
+    def attack(case: Any, caller: str, real: int) -> None:
+        if real:
+            _grounded(case, ids)
+        answer = _send(client, case, ids.get(caller))
+        said = answer.content[:500]
+        assert answer.status_code < 500, said
+        # 404 also stands for a path that names nothing, 405 for a method no operation documents.
+        assert answer.status_code in statuses | {404}, (answer.status_code, said)
+        if caller == "anonymous" and "token/" not in case.path:
+            assert answer.status_code in (401, 404), said
+
+    attack()
+
+
+def _send(client: APIClient, case: Any, token: str | None) -> Any:
+    """Send one case through Django's handler, undone."""
+    sent = case.as_transport_kwargs(base_url="http://testserver")
+    names = ("method", "url", "params", "data", "json", "files", "headers")
+    prepared = requests.Request(**{name: sent[name] for name in names if name in sent}).prepare()
+    headers = {"HTTP_AUTHORIZATION": f"Bearer {token}"} if token else {}
+    cache.clear()  # attempts to sign in are limited
+    with undone():
+        return client.generic(
+            case.method,
+            prepared.path_url,
+            prepared.body or b"",
+            content_type=prepared.headers.get("Content-Type", "application/octet-stream"),
+            **headers,
+        )
