@@ -52,3 +52,5 @@ def _prepare() -> None:
 _prepare()
 # The conftest.py files below import models.
 django.setup()
+# A test worker that inherited this name would load its settings before this module could prepare them.
+del os.environ["DJANGO_SETTINGS_MODULE"]

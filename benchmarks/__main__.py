@@ -17,10 +17,16 @@ def main(arguments: list[str]) -> int:
     """Run what the command line names; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=NAMES, help="one benchmark; without it all run")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, the figures mean nothing")
-    parser.add_argument("--database-url", default="", help="a PostgreSQL server; a database of its own is made there")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes: shows that it runs, the figures mean nothing"
+    )
+    parser.add_argument(
+        "--database-url", default="", help="a PostgreSQL server; a database of its own is made there"
+    )
     parser.add_argument("--redis-url", default="", help="broker and cache; without it they stay in memory")
-    parser.add_argument("--generator", choices=("wrk", "python"), default=default_generator(), help="load generator")
+    parser.add_argument(
+        "--generator", choices=("wrk", "python"), default=default_generator(), help="load generator"
+    )
     chosen = parser.parse_args(arguments)
     if chosen.name is None:
         commands = [[sys.executable, "-m", "benchmarks", name, *arguments] for name in NAMES]

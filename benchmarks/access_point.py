@@ -13,9 +13,21 @@ OS = "OpenWrt 23.05.3 r23809-234f1a2efa"
 def base() -> dict[str, Any]:
     """System, time, LEDs, a banner."""
     return {
-        "general": {"timezone": "Europe/Rome", "maintainer": "network operations", "description": "{{ site }}"},
+        "general": {
+            "timezone": "Europe/Rome",
+            "maintainer": "network operations",
+            "description": "{{ site }}",
+        },
         "ntp": {"enabled": True, "server": ["0.openwrt.pool.ntp.org", "1.openwrt.pool.ntp.org"]},
-        "led": [{"name": "USB1", "sysfs": "tp-link:green:usb1", "trigger": "usbdev", "dev": "1-1.1", "interval": 50}],
+        "led": [
+            {
+                "name": "USB1",
+                "sysfs": "tp-link:green:usb1",
+                "trigger": "usbdev",
+                "dev": "1-1.1",
+                "interval": 50,
+            }
+        ],
         "files": [{"path": "/etc/banner", "mode": "0644", "contents": "{{ site }}: authorized use only\n"}],
     }
 

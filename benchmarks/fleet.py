@@ -59,7 +59,9 @@ def seed(slug: str, *, devices: int, first: int = 1) -> Fleet:
     """Make an organization with typical templates and `devices` devices, numbered from `first`."""
     organization = organization_create(slug=slug)
     made = tuple(
-        template_create(organization=organization, name=name, config=config, default_values=values, default=True)
+        template_create(
+            organization=organization, name=name, config=config, default_values=values, default=True
+        )
         for name, config, values in access_point.templates()
     )
     secret = shared_secret_of(slug)
@@ -90,7 +92,10 @@ def _configure(devices: Sequence[Device], templates: Sequence[Template]) -> None
     configs = [
         Config(
             device=device,
-            context={"lan_ip": f"192.168.{number % 250}.1", "wifi_key": hashlib.md5(device.key.encode()).hexdigest()},
+            context={
+                "lan_ip": f"192.168.{number % 250}.1",
+                "wifi_key": hashlib.md5(device.key.encode()).hexdigest(),
+            },
         )
         for number, device in enumerate(devices)
     ]

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlencode
 
 import httptools
@@ -24,6 +25,8 @@ from benchmarks.servers import Served
 
 SCRIPT = Path(__file__).resolve().parent / "wrk.lua"
 CONNECTIONS = 16
+# Seconds an answer may be late before a run is given up.
+PATIENCE = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,12 @@ def raw_request(
     fields = {"Host": host} | dict(headers or {})
     if form is not None:
         fields |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))}
-    lines = [f"{'GET' if form is None else 'POST'} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items()), "", ""]
+    lines = [
+        f"{'GET' if form is None else 'POST'} {path} HTTP/1.1",
+        *(f"{k}: {v}" for k, v in fields.items()),
+        "",
+        "",
+    ]
     return "\r\n".join(lines).encode() + body
 
 
@@ -124,7 +132,9 @@ def _wrk(url: str, requests: Sequence[bytes], *, seconds: float) -> Load:
         file.flush()
         # wrk counts whole seconds.
         command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "-s", str(SCRIPT), url]
-        printed = subprocess.run([*command, "--", file.name], check=True, capture_output=True, text=True).stdout
+        printed = subprocess.run(
+            [*command, "--", file.name], check=True, capture_output=True, text=True
+        ).stdout
     line = next(line for line in printed.splitlines() if line.startswith("FIGURES "))
     count, micros, refused, broken, p50, p99 = (int(word) for word in line.split()[1:])
     return Load(count / micros * 1e6, refused, broken, p50 / 1000, p99 / 1000)
@@ -140,8 +150,8 @@ class _Connection(asyncio.Protocol):
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have the methods of asyncio.Transport, not its type.
+        self._transport = cast(asyncio.Transport, transport)
         self._send()
 
     def _send(self) -> None:
@@ -175,7 +185,8 @@ async def _asyncio(url: str, requests: Sequence[bytes], *, seconds: float) -> Lo
             lambda: _Connection(source, began + seconds), host, int(port)
         )
         connections.append(connection)
-    await asyncio.gather(*(connection.ended for connection in connections))
+    async with asyncio.timeout(seconds + PATIENCE):
+        await asyncio.gather(*(connection.ended for connection in connections))
     took = time.perf_counter() - began
     latencies = sorted(latency for connection in connections for latency in connection.latencies)
     broken = sum(not connection.latencies for connection in connections)
@@ -193,5 +204,7 @@ def visit(url: str, requests: Sequence[bytes]) -> list[Answer]:
             connection.sendall(request)
             response = http.client.HTTPResponse(connection)
             response.begin()
-            answers.append(Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()))
+            answers.append(
+                Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+            )
     return answers

@@ -12,6 +12,11 @@ class Options:
     redis_url: str = ""
     generator: str = ""
 
+    @property
+    def seconds(self) -> float:
+        """How long one run of load lasts (wrk rounds it up to whole seconds)."""
+        return 0.2 if self.quick else 3.0
+
     def sized(self, full: int, quick: int) -> int:
         """The size for this run."""
         return quick if self.quick else full

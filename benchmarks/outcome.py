@@ -77,7 +77,9 @@ def emit(outcome: Outcome, *, keep: bool) -> None:
         text = json.dumps(document, indent=2, ensure_ascii=False)
         (RESULTS / f"{outcome.name}{suffix}.json").write_text(text + "\n", encoding="utf-8")
     print(outcome.printed())
-    print(json.dumps({"benchmark": outcome.name, "figures": document["figures"], "ratios": document["ratios"]}))
+    print(
+        json.dumps({"benchmark": outcome.name, "figures": document["figures"], "ratios": document["ratios"]})
+    )
 
 
 def database_version() -> str:
@@ -109,7 +111,10 @@ def _aligned(rows: tuple[tuple[str, ...], ...]) -> list[str]:
         return []
     widths = [max(len(row[column]) for row in rows if column < len(row)) for column in range(len(rows[0]))]
     return [
-        "  " + "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=False)))
+        "  "
+        + "  ".join(
+            c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=False))
+        )
         for row in rows
     ]
 

@@ -18,10 +18,21 @@ PRODUCT = "controller.asgi:application"
 BARE = "benchmarks.bare:application"
 DJANGO = "benchmarks.floor:application"
 # What `controller.server.serve` asks of uvicorn; websockets play no part here.
-UVICORN = (
-    "--loop uvloop --http httptools --ws websockets-sansio --no-access-log --no-server-header "
-    "--no-proxy-headers --timeout-keep-alive 75 --log-level warning"
-).split()
+UVICORN = [
+    "--loop",
+    "uvloop",
+    "--http",
+    "httptools",
+    "--ws",
+    "websockets-sansio",
+    "--no-access-log",
+    "--no-server-header",
+    "--no-proxy-headers",
+    "--timeout-keep-alive",
+    "75",
+    "--log-level",
+    "warning",
+]
 START_SECONDS = 60
 
 
@@ -42,7 +53,17 @@ class Served:
 def serving(application: str, at: Scratch, *, variables: Mapping[str, str] | None = None) -> Iterator[Served]:
     """Run `application` on a free port; yields once it answers."""
     port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", str(port), *UVICORN]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        application,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        *UVICORN,
+    ]
     environment = at.environment | dict(variables or {})
     with tempfile.TemporaryFile(mode="w+", prefix="muster-bench-server-") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
@@ -64,7 +85,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _await_port(port: int, process: "subprocess.Popen[bytes]", log: "tempfile._TemporaryFileWrapper[str]") -> None:
+def _await_port(
+    port: int, process: "subprocess.Popen[bytes]", log: "tempfile._TemporaryFileWrapper[str]"
+) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):

@@ -145,7 +145,9 @@ class Config(BaseModel):
     revision_number = models.PositiveIntegerField(default=0, editable=False)
     generation = models.PositiveBigIntegerField(default=1, editable=False)
     computed_generation = models.PositiveBigIntegerField(default=0, editable=False)
-    stale_cause = models.CharField(max_length=16, choices=Cause.choices, default=Cause.CREATED, editable=False)
+    stale_cause = models.CharField(
+        max_length=16, choices=Cause.choices, default=Cause.CREATED, editable=False
+    )
     stale_actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
     )
@@ -205,6 +207,7 @@ class ConfigRevision(BaseModel):
         verbose_name = "configuration revision"
         ordering = ("-number",)
         constraints = (models.UniqueConstraint(fields=("config", "number"), name="revision_number_unique"),)
+        indexes = (models.Index(fields=("-created",), name="revision_recent"),)
 
     def __str__(self) -> str:
         return f"Revision {self.number}"

@@ -26,6 +26,7 @@ from django.urls import re_path  # noqa: E402
 
 from config_merge.agent import asgi as agent  # noqa: E402
 from controller import health, server  # noqa: E402
+from controller.charsets import without_odd_charset  # noqa: E402
 from core.net import client_address  # noqa: E402
 
 Scope = dict[str, Any]
@@ -80,6 +81,20 @@ def behind_proxy(scope: Scope) -> Scope:
     return changed
 
 
+def readable(scope: Scope) -> Scope:
+    """The scope with a Content-Type that Django can decode."""
+    headers = [
+        (
+            name,
+            without_odd_charset(value.decode("latin1")).encode("latin1")
+            if name == b"content-type"
+            else value,
+        )
+        for name, value in scope["headers"]
+    ]
+    return scope if headers == scope["headers"] else {**scope, "headers": headers}
+
+
 async def _json(send: Send, *, status: int, body: dict[str, Any], head: bool) -> None:
     content = json.dumps(body).encode()
     headers = [
@@ -127,7 +142,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         elif path in {"/healthz", "/readyz"} and scope["method"] in {"GET", "HEAD"}:
             await _health(scope, send)
         else:
-            await django_application(behind_proxy(scope), receive, send)
+            await django_application(readable(behind_proxy(scope)), receive, send)
     elif kind == "websocket":
         await websocket_application(behind_proxy(scope), receive, send)
     elif kind == "lifespan":

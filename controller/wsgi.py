@@ -1,0 +1,20 @@
+"""The web pages and the API for a WSGI server. Websockets and the agents' fast path need `controller.asgi`."""
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.core.wsgi import get_wsgi_application
+
+from controller.charsets import without_odd_charset
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controller.settings")
+django_application = get_wsgi_application()
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Hand a request to Django."""
+    if environ.get("CONTENT_TYPE"):
+        environ["CONTENT_TYPE"] = without_odd_charset(environ["CONTENT_TYPE"])
+    answered: Iterable[bytes] = django_application(environ, start_response)
+    return answered

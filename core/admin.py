@@ -12,6 +12,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.forms import AuthenticationForm
 from unfold.widgets import (
     INPUT_CLASSES,
     SELECT_CLASSES,
@@ -20,6 +21,14 @@ from unfold.widgets import (
 )
 
 from core.canonical import canonical_json
+
+
+class SignInForm(AuthenticationForm):
+    """Says that an e-mail address will do as well."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].label = "Username or e-mail address"
 
 
 class JsonEditor(UnfoldAdminTextareaWidget):

@@ -53,7 +53,9 @@ def in_turn(name: str) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [name])
 
 
-def bulk_set(model: type[models.Model], fields: Sequence[str], rows: Sequence[tuple[Any, Sequence[Any]]]) -> None:
+def bulk_set(
+    model: type[models.Model], fields: Sequence[str], rows: Sequence[tuple[Any, Sequence[Any]]]
+) -> None:
     """Write `fields` of many rows, each `(primary key, values)`, in one prepared round trip.
 
     Django's `bulk_update` builds a CASE per row and field; a prepared statement costs a tenth of it.
@@ -61,13 +63,14 @@ def bulk_set(model: type[models.Model], fields: Sequence[str], rows: Sequence[tu
     if not rows:
         return
     meta = model._meta
-    columns = [meta.get_field(name) for name in fields]
+    columns: list[Any] = [meta.get_field(name) for name in fields]
+    primary: Any = meta.pk
     quote = connection.ops.quote_name
     assignments = ", ".join(f"{quote(column.column)} = %s" for column in columns)
-    sql = f"UPDATE {quote(meta.db_table)} SET {assignments} WHERE {quote(meta.pk.column)} = %s"  # noqa: S608
+    sql = f"UPDATE {quote(meta.db_table)} SET {assignments} WHERE {quote(primary.column)} = %s"  # noqa: S608
     parameters = [
         [column.get_db_prep_save(value, connection) for column, value in zip(columns, values, strict=True)]
-        + [meta.pk.get_db_prep_value(key, connection)]
+        + [primary.get_db_prep_value(key, connection)]
         for key, values in rows
     ]
     with connection.cursor() as cursor:

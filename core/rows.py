@@ -38,20 +38,23 @@ class SqliteReader:
     def __init__(self, *, columns: str, source: str, key: str) -> None:
         self._sql = f"SELECT {columns} FROM {source} WHERE {key} = ?"  # noqa: S608 - constants of our own
         self._connection: sqlite3.Connection | None = None
-        self._is_reading = False
+        self._turn_of: asyncio.AbstractEventLoop | None = None
 
     async def get(self, key: UUID) -> Row | None:
         """Return the row, or None."""
         if self._connection is None:
             self._connection = self._open()
-        if not self._is_reading:
+        loop = asyncio.get_running_loop()
+        if self._turn_of is not loop:
+            # A loop that was closed in the middle of a turn has left its transaction behind.
+            self._end()
             self._connection.execute("BEGIN")
-            self._is_reading = True
-            asyncio.get_running_loop().call_soon(self._end)
+            self._turn_of = loop
+            loop.call_soon(self._end)
         return self._connection.execute(self._sql, (key.hex,)).fetchone()
 
     def _end(self) -> None:
-        self._is_reading = False
+        self._turn_of = None
         if self._connection is not None and self._connection.in_transaction:
             self._connection.execute("COMMIT")
 
@@ -69,7 +72,7 @@ class SqliteReader:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-            self._is_reading = False
+            self._turn_of = None
 
 
 class PostgresqlReader:

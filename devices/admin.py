@@ -90,8 +90,8 @@ class FleetSettingsAdmin(ScopedAdmin):
                 request,
                 original=settings_row,
                 title="Replace the shared secret",
-                text="New devices must register with the new secret. Devices that are registered keep working; "
-                "to register again they need the new one too.",
+                text="New devices must register with the new secret. Devices that are registered keep "
+                "working; to register again they need the new one too.",
                 button="Replace it",
                 danger=True,
             )

@@ -19,21 +19,28 @@ class FleetSettings(models.Model):
         default=True, help_text="Whether new devices may register with the shared secret."
     )
     shared_secret = EncryptedTextField(
-        max_length=32, validators=[validate_key], help_text="What devices prove to register; 8 to 32 characters."
+        max_length=32,
+        validators=[validate_key],
+        help_text="What devices prove to register; 8 to 32 characters.",
     )
     shared_secret_digest = models.CharField(max_length=64, unique=True, editable=False)
     context = EncryptedJSONField(
         "variables", default=dict, blank=True, help_text="Variables for every device of the organization."
     )
     device_limit = models.BigIntegerField(
-        null=True, blank=True, default=0, help_text="0 means unlimited; empty means that no device can be added."
+        null=True,
+        blank=True,
+        default=0,
+        help_text="0 means unlimited; empty means that no device can be added.",
     )
 
     class Meta:
         verbose_name = "fleet settings"
         verbose_name_plural = "fleet settings"
         constraints = (
-            models.CheckConstraint(condition=models.Q(device_limit__gte=0), name="fleet_device_limit_positive"),
+            models.CheckConstraint(
+                condition=models.Q(device_limit__gte=0), name="fleet_device_limit_positive"
+            ),
         )
 
     def __str__(self) -> str:
@@ -77,7 +84,10 @@ class Device(BaseModel):
         "MAC address", max_length=17, validators=[validate_mac_address], help_text="The primary MAC address."
     )
     key = EncryptedTextField(
-        max_length=64, blank=True, validators=[validate_key], help_text="What the device proves; made when left empty."
+        max_length=64,
+        blank=True,
+        validators=[validate_key],
+        help_text="What the device proves; made when left empty.",
     )
     key_digest = models.CharField(max_length=64, unique=True, editable=False)
     model = models.CharField(max_length=64, blank=True)
@@ -86,7 +96,8 @@ class Device(BaseModel):
     notes = models.TextField(blank=True)
     last_ip = models.GenericIPAddressField("last IP", null=True, blank=True)
     management_ip = models.GenericIPAddressField("management IP", null=True, blank=True)
-    hardware_id = models.CharField("hardware id", max_length=32, null=True, blank=True)
+    # Null instead of empty: only what is there must be unique.
+    hardware_id = models.CharField("hardware id", max_length=32, null=True, blank=True)  # noqa: DJ001
     is_deactivated = models.BooleanField("deactivated", default=False, editable=False)
     last_seen = models.DateTimeField(null=True, blank=True, editable=False)
 

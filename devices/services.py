@@ -23,7 +23,20 @@ from devices.models import Device, DeviceGroup, FleetSettings
 from tenancy.events import OrganizationCreated
 
 DEVICE_FIELDS = frozenset(
-    "organization group name mac_address key model os system notes last_ip management_ip hardware_id".split()
+    [
+        "organization",
+        "group",
+        "name",
+        "mac_address",
+        "key",
+        "model",
+        "os",
+        "system",
+        "notes",
+        "last_ip",
+        "management_ip",
+        "hardware_id",
+    ]
 )
 
 
@@ -118,7 +131,11 @@ def limit_check(*, organization_id: UUID, organization_name: str, limit: int | N
         if Device.objects.filter(organization_id=organization_id).count() < limit:
             return
     raise ValidationError(
-        {NON_FIELD_ERRORS: [f"The maximum number of devices allowed for {organization_name} has been reached."]}
+        {
+            NON_FIELD_ERRORS: [
+                f"The maximum number of devices allowed for {organization_name} has been reached."
+            ]
+        }
     )
 
 
@@ -185,9 +202,7 @@ def device_update(device: Device, **changes: Any) -> frozenset[str]:
     _normalise(device)
     if device.organization_id != before.organization_id:
         row = FleetSettings.objects.select_related("organization").get(pk=device.organization_id)
-        limit_check(
-            organization_id=row.pk, organization_name=row.organization.name, limit=row.device_limit
-        )
+        limit_check(organization_id=row.pk, organization_name=row.organization.name, limit=row.device_limit)
     _full_clean(device)
     changed = frozenset(
         name for name in DEVICE_FIELDS if getattr(device, _attname(name)) != getattr(before, _attname(name))
@@ -199,7 +214,9 @@ def device_update(device: Device, **changes: Any) -> frozenset[str]:
 
 
 def _attname(name: str) -> str:
-    return Device._meta.get_field(name).attname
+    field: Any = Device._meta.get_field(name)
+    attname: str = field.attname
+    return attname
 
 
 @transaction.atomic

@@ -5,7 +5,9 @@ from django.core.validators import RegexValidator
 _LABEL = r"(?!-)[a-zA-Z0-9-]{1,63}(?<!-)"
 MAC_PATTERN = r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}|([0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}"
 
-validate_mac_address = RegexValidator(rf"^(?:{MAC_PATTERN})\Z", "Must be a valid mac address.", code="invalid")
+validate_mac_address = RegexValidator(
+    rf"^(?:{MAC_PATTERN})\Z", "Must be a valid mac address.", code="invalid"
+)
 validate_device_name = RegexValidator(
     rf"^(?:{_LABEL}(?:\.{_LABEL})*|{MAC_PATTERN})\Z",
     "Must be either a valid hostname or mac address.",

@@ -1,8 +1,8 @@
-"""What admin pages of tenant-owned objects share: who sees which rows, who may do what, how writes are refused.
+"""What admin pages of tenant-owned objects share: which rows, which permissions, how writes are refused.
 
-Invariant: rows, choices and filters start from the organizations of the user; an object of another organization
-is answered exactly like an unknown one; permissions come from `tenancy.policy` and from nowhere else. Writes go
-through services, and what a service refuses is shown on the form.
+Invariant: rows, choices and filters start from the organizations of the user; an object of another
+organization is answered exactly like an unknown one; permissions come from `tenancy.policy` and from nowhere
+else. Writes go through services, and what a service refuses is shown on the form.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from django.contrib import messages
 from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, ValidationError
-from django.db import IntegrityError, models
+from django.db import IntegrityError, models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -237,10 +237,21 @@ class ScopedAdmin(ScopedPermissions, ModelAdmin):
         with refusals():
             self.remove(request, obj)
 
+    @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        """Delete each through the service."""
+        """Delete all through the service, or none."""
         for obj in queryset:
             self.delete_model(request, obj)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show why an action on several objects did nothing."""
+        try:
+            return super().changelist_view(request, extra_context)
+        except Refused as refused:
+            messages.error(request, reason_of(refused))
+            return HttpResponseRedirect(request.get_full_path())
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

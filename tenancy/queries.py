@@ -42,7 +42,9 @@ def organizations_visible_to(user: Any) -> QuerySet[Organization]:
     return Organization.objects.filter(pk__in=list(roles_of(user)))
 
 
-def restrict(queryset: QuerySet[M], user: Any, *, shared: bool = False, path: str = "organization") -> QuerySet[M]:
+def restrict(
+    queryset: QuerySet[M], user: Any, *, shared: bool = False, path: str = "organization"
+) -> QuerySet[M]:
     """Keep the rows whose organization (reached by `path`) `user` belongs to; `shared` adds those of none."""
     if user.is_authenticated and user.is_superuser and user.is_active:
         return queryset

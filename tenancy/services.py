@@ -106,7 +106,10 @@ def authenticate_person(*, login: str, password: str) -> User | None:
 
 @transaction.atomic
 def token_issue(*, user: User, name: str, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
-    """Create a bearer token of 40 hex digits; the second value is the only time it is seen. Raises ValidationError."""
+    """Create a bearer token of 40 hex digits; the second value is the only time it is seen.
+
+    Raises ValidationError when `expires_at` lies in the past or the name does not fit.
+    """
     if expires_at is not None and expires_at <= now():
         raise ValidationError({"expires_at": "The expiry must lie in the future."})
     secret = secrets.token_hex(20)
@@ -164,13 +167,6 @@ def notify(
         target_type=target_type,
         target_id=target_id,
     )
-
-
-def notification_mark(notification: Notification, *, is_read: bool) -> Notification:
-    """Say for everyone of the organization whether a notification was read."""
-    notification.is_read = is_read
-    notification.save(update_fields=["is_read", "modified"])
-    return notification
 
 
 def notifications_mark(notifications: QuerySet[Notification], *, is_read: bool) -> int:

@@ -42,7 +42,8 @@ def measure(options: Options, at: Scratch) -> Outcome:
             for application in (servers.PRODUCT, servers.BARE, servers.DJANGO)
         )
         requests = {
-            name: [_request(member, name) for member in fleet.members] for name in ("checksum", "download", "report")
+            name: [_request(member, name) for member in fleet.members]
+            for name in ("checksum", "download", "report")
         }
         etags, size = _check(product.url, requests)
         requests["checksum 304"] = [
@@ -61,7 +62,7 @@ def measure(options: Options, at: Scratch) -> Outcome:
             "django update": load.Target(django, _elsewhere(fleet, "/update/{id}", form=True)),
         }
         loads = load.rounds(
-            targets, count=options.sized(3, 1), seconds=options.sized(3, 1), generator=options.generator
+            targets, count=options.sized(3, 1), seconds=options.seconds, generator=options.generator
         )
     refused = {name: sum(run.refused + run.broken for run in runs) for name, runs in loads.items()}
     if any(refused.values()):
@@ -87,7 +88,9 @@ def _elsewhere(fleet: Fleet, path: str, *, form: bool = False) -> list[bytes]:
         headers, key = {"X-Forwarded-For": member.address}, {"key": member.key}
         filled = path.format(id=member.id)
         if form:
-            sent.append(load.raw_request(filled, host=HOST, headers=headers, form=key | {"status": "applied"}))
+            sent.append(
+                load.raw_request(filled, host=HOST, headers=headers, form=key | {"status": "applied"})
+            )
         else:
             sent.append(load.raw_request(f"{filled}?{urlencode(key)}", host=HOST, headers=headers))
     return sent
@@ -98,17 +101,26 @@ def _check(url: str, requests: Mapping[str, Sequence[bytes]]) -> tuple[list[str]
     checksums = load.visit(url, requests["checksum"])
     archives = load.visit(url, requests["download"])
     for told, archive in zip(checksums, archives, strict=True):
-        if (told.status, archive.status) != (200, 200) or hashlib.md5(archive.body).hexdigest() != told.body.decode():
-            raise RuntimeError(f"checksum {told.body!r} ({told.status}) is not that of the download ({archive.status})")
+        if (told.status, archive.status) != (200, 200) or hashlib.md5(
+            archive.body
+        ).hexdigest() != told.body.decode():
+            raise RuntimeError(
+                f"checksum {told.body!r} ({told.status}) is not that of the download ({archive.status})"
+            )
     accepted = load.visit(url, requests["report"])
-    if any(answer.status != 200 for answer in accepted) or Config.objects.exclude(status=Status.APPLIED).exists():
+    if (
+        any(answer.status != 200 for answer in accepted)
+        or Config.objects.exclude(status=Status.APPLIED).exists()
+    ):
         raise RuntimeError("a report was not taken in")
     return [told.headers["etag"] for told in checksums], round(statistics.mean(len(a.body) for a in archives))
 
 
 def _writing_statements(fleet: Fleet) -> float:
     """Writing statements per report, when fifty arrive together."""
-    configs = Config.objects.filter(device__organization=fleet.organization).values_list("pk", "device_id")[:50]
+    configs = Config.objects.filter(device__organization=fleet.organization).values_list("pk", "device_id")[
+        :50
+    ]
     batch = [reports.Report(config_id=pk, device_id=device, status="applied") for pk, device in configs]
     with counted() as statements:
         reports.take_many(batch)
@@ -119,7 +131,19 @@ def _outcome(
     options: Options, fleet: Fleet, loads: Mapping[str, Sequence[load.Load]], *, size: int, writing: float
 ) -> Outcome:
     ratios: dict[str, Any] = {}
-    rows = [("", "requests/s", "p50 ms", "p99 ms", "CPU us", "of bare", "by CPU", "x Django view", "x peer (note)")]
+    rows = [
+        (
+            "",
+            "requests/s",
+            "p50 ms",
+            "p99 ms",
+            "CPU us",
+            "of bare",
+            "by CPU",
+            "x Django view",
+            "x peer (note)",
+        )
+    ]
     for name, runs in loads.items():
         cells = ["", "", "", ""]
         processor = load.median_processor(runs)
@@ -150,7 +174,9 @@ def _outcome(
             Target("report <= 1 writing statement", writing, 1, at_least=False),
             Target("report >= 30 x the peer's 34/s", ratios["report x peer"], 30),
         ),
-        notes=(f"{len(fleet.members):,} devices, every request another one; the peer was measured on another machine.",),
+        notes=(
+            f"{len(fleet.members):,} devices, every request another one; the peer was measured on another machine.",
+        ),
         conditions={
             "database": database_version(),
             "devices": len(fleet.members),

@@ -35,8 +35,8 @@ def measure(options: Options, at: Scratch) -> Outcome:
     secret = shared_secret_of("bench")
     numbers = itertools.count(1)
     statements = _statements(secret, numbers)
-    rounds, seconds = options.sized(3, 1), options.sized(3, 1)
-    made = partial(_requests, secret, numbers, seconds * PREPARED_PER_SECOND)
+    rounds, seconds = options.sized(3, 1), options.seconds
+    made = partial(_requests, secret, numbers, round(max(1, seconds) * PREPARED_PER_SECOND))
     form = {"name": "ap-000001", "secret": secret}
     insert = load.raw_request(f"/insert/{fleet.organization.pk}", host=HOST, form=form)
     with contextlib.ExitStack() as stack:
@@ -54,7 +54,9 @@ def measure(options: Options, at: Scratch) -> Outcome:
     registered = Device.objects.count() - before
     refused = {name: sum(run.refused + run.broken for run in runs) for name, runs in loads.items()}
     if any(refused.values()) or not registered:
-        raise RuntimeError(f"requests were not answered as they should be: {refused}, {registered} registered")
+        raise RuntimeError(
+            f"requests were not answered as they should be: {refused}, {registered} registered"
+        )
     return _outcome(options, loads, registered=registered, statements=statements)
 
 
@@ -89,7 +91,9 @@ def _statements(secret: str, numbers: Iterator[int]) -> float:
     """The median number of statements of a registration, transaction framing left out."""
     totals = []
     for number in itertools.islice(numbers, 5):
-        request = AgentRequest("POST", operation_of("register/"), _form(secret, number), {}, address_of(number))
+        request = AgentRequest(
+            "POST", operation_of("register/"), _form(secret, number), {}, address_of(number)
+        )
         with counted() as statements:
             answered = answer(request)
         if answered.status != 201:
@@ -111,7 +115,9 @@ def _outcome(
     for name, runs in loads.items():
         middle = [f"{statistics.median(getattr(run, part) for run in runs):.1f}" for part in ("p50", "p99")]
         processor = f"{load.median_processor(runs):.0f}"
-        rows.append((name, f"{rates[name]:,.0f}", *middle, processor, f"{rates['register'] / rates[name]:.2f}"))
+        rows.append(
+            (name, f"{rates[name]:,.0f}", *middle, processor, f"{rates['register'] / rates[name]:.2f}")
+        )
     return Outcome(
         name="register",
         table=tuple(rows),

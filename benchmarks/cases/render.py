@@ -21,7 +21,9 @@ from config_merge.engine import Effective, Layer, Source, VariableLayer, packed,
 DEVICE = Source("device", "1", "device")
 LAYERS = tuple(Layer(Source("template", name, name), config) for name, config, _ in access_point.templates())
 DEFAULTS = tuple(
-    VariableLayer(Source("template", name, name), values) for name, _, values in access_point.templates() if values
+    VariableLayer(Source("template", name, name), values)
+    for name, _, values in access_point.templates()
+    if values
 )
 
 
@@ -33,7 +35,9 @@ def measure(options: Options, at: Scratch) -> Outcome:
         "all new": _case(counter, _new_layers),
         "hostname differs": _case(counter, _same_layers),
         "LAN address differs": _case(counter, _same_layers, variable="lan_ip"),
-        "every variable differs": _case(counter, _same_layers, variable="site", others=("lan_ip", "wifi_key")),
+        "every variable differs": _case(
+            counter, _same_layers, variable="site", others=("lan_ip", "wifi_key")
+        ),
     }
     times: dict[str, list[dict[str, float]]] = {name: [] for name in cases}
     for case in cases.values():
@@ -42,7 +46,8 @@ def measure(options: Options, at: Scratch) -> Outcome:
         for name, case in cases.items():
             times[name].append(case())
     medians = {
-        name: {part: statistics.median(run[part] for run in runs) for part in runs[0]} for name, runs in times.items()
+        name: {part: statistics.median(run[part] for run in runs) for part in runs[0]}
+        for name, runs in times.items()
     }
     return _outcome(medians)
 
@@ -76,7 +81,12 @@ def _case(
         ended = time.perf_counter()
         packed(artefact.files)
         again = time.perf_counter()
-        return {"total": ended - began, "resolve": resolved - began, "render": ended - resolved, "pack": again - ended}
+        return {
+            "total": ended - began,
+            "resolve": resolved - began,
+            "render": ended - resolved,
+            "pack": again - ended,
+        }
 
     return once
 
@@ -99,7 +109,9 @@ def _new_layers(number: int) -> tuple[Layer, ...]:
 
 
 def _effective(number: int) -> Effective:
-    return resolve(backend=access_point.BACKEND, layers=_new_layers(number), variables=DEFAULTS, hostname="ap")
+    return resolve(
+        backend=access_point.BACKEND, layers=_new_layers(number), variables=DEFAULTS, hostname="ap"
+    )
 
 
 def _outcome(medians: dict[str, dict[str, float]]) -> Outcome:
@@ -110,7 +122,10 @@ def _outcome(medians: dict[str, dict[str, float]]) -> Outcome:
     for name, parts in medians.items():
         figures |= {f"{name}: {part} ms": rounded(seconds * 1000) for part, seconds in parts.items()}
         ratios[f"stock / {name}"] = rounded(floor / parts["total"])
-        cells = [f"{parts[part] * 1000:.3f}" if part in parts else "" for part in ("total", "resolve", "render", "pack")]
+        cells = [
+            f"{parts[part] * 1000:.3f}" if part in parts else ""
+            for part in ("total", "resolve", "render", "pack")
+        ]
         rows.append((name, *cells, f"{floor / parts['total']:.0f}"))
     return Outcome(
         name="render",
@@ -120,7 +135,9 @@ def _outcome(medians: dict[str, dict[str, float]]) -> Outcome:
         targets=(
             Target("all new <= 5 ms", figures["all new: total ms"], 5, at_least=False),
             Target("hostname differs <= 0.2 ms", figures["hostname differs: total ms"], 0.2, at_least=False),
-            Target("LAN address differs <= 0.2 ms", figures["LAN address differs: total ms"], 0.2, at_least=False),
+            Target(
+                "LAN address differs <= 0.2 ms", figures["LAN address differs: total ms"], 0.2, at_least=False
+            ),
         ),
         notes=("Two radios, four interfaces, three templates; the engine alone, without a database.",),
     )

@@ -182,7 +182,9 @@ def _outcome(small: Edit, large: Edit, *, seeding: float) -> Outcome:
             "cost per device, peer / ours": rounded(PEER_PER_DEVICE_MS / large.per_device_ms),
         },
         targets=(
-            Target(f"acknowledged within {ACKNOWLEDGE_SECONDS:g} s", slowest, ACKNOWLEDGE_SECONDS, at_least=False),
+            Target(
+                f"acknowledged within {ACKNOWLEDGE_SECONDS:g} s", slowest, ACKNOWLEDGE_SECONDS, at_least=False
+            ),
             Target(">= 500 devices/s on one core", large.rate, 500),
             Target("cost per device flat (<= 1.25 x)", flatness, 1.25, at_least=False),
         ),

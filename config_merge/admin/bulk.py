@@ -110,7 +110,8 @@ class DeviceActions(DevicePages):
 
     def _bulk(
         self, request: HttpRequest, queryset: models.QuerySet[Any], *,
-        verb: str, done: str, text: str, run: Callable[[HttpRequest, Device], Any], fields: forms.Form | None = None,
+        verb: str, done: str, text: str, run: Callable[[HttpRequest, Device], Any],
+        fields: forms.Form | None = None,
     ) -> HttpResponse | None:  # fmt: skip
         """Ask first, then do it to each device by itself, and say what was done and what was not."""
         # The list's rows lack what it does not show, so they are read again, whole.

@@ -97,7 +97,8 @@ class AgentApplication:
             return problem
         assert request.operation is not None  # noqa: S101 - refused above
         if request.operation.name in ("checksum", "download-config"):
-            return await self._poll(request) or await self._run(endpoints.answer, request)
+            polled = await self._poll(request)
+            return polled if polled is not None else await self._run(endpoints.answer, request)
         if request.operation.name == "report-status":
             return await self._report(request)
         return await self._run(endpoints.answer, request)
@@ -178,9 +179,7 @@ class AgentApplication:
 
 
 def _request_of(scope: Scope, body: bytes) -> AgentRequest:
-    headers = {
-        _WANTED[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _WANTED
-    }
+    headers = {_WANTED[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _WANTED}
     if scope["method"] == "POST":
         fields = safe(parse_form(body, headers.get("content-type", "")))
     else:
@@ -198,7 +197,8 @@ def _request_of(scope: Scope, body: bytes) -> AgentRequest:
 
 async def _body(receive: Receive) -> bytes | None:
     """Return the request's body, or None when it is larger than the protocol needs."""
-    chunks, size = [], 0
+    chunks: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":

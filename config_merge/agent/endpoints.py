@@ -65,12 +65,11 @@ class Facts(NamedTuple):
     def of(cls, row: tuple[Any, ...]) -> "Facts":
         """Build the facts from a row of FACT_COLUMNS; ids and truths come as the database driver has them."""
         facts = cls._make(row)
-        if isinstance(facts.last_ip, _TEXT) and isinstance(facts.management_ip, _TEXT):
+        addresses: tuple[Any, Any] = (facts.last_ip, facts.management_ip)
+        if all(isinstance(address, _TEXT) for address in addresses):
             return facts
-        return facts._replace(
-            last_ip=str(facts.last_ip) if facts.last_ip else None,
-            management_ip=str(facts.management_ip) if facts.management_ip else None,
-        )
+        last_ip, management_ip = (str(address) if address else None for address in addresses)
+        return facts._replace(last_ip=last_ip, management_ip=management_ip)
 
     @property
     def is_served(self) -> bool:
@@ -231,5 +230,3 @@ def update_info(request: AgentRequest, facts: Facts) -> AgentResponse:
         return text(403, "error: device deactivated")
     recompute.recompute_one(facts.config_id)
     return text(200, "update-info: success")
-
-

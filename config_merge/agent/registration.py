@@ -88,7 +88,7 @@ def admission_of(secret: str, *, key: str) -> Admission | None:
         return None
     organization_id, name, sealed, enabled, limit, device_id = row
     return Admission(
-        organization_id=uuid_value(organization_id),
+        organization_id=UUID(str(organization_id)),
         organization_name=name,
         shared_secret=decrypt(sealed.encode()).decode(),
         registration_enabled=bool(enabled),
@@ -174,7 +174,9 @@ def _configure(device: Device, fields: Mapping[str, str]) -> None:
     templates = Template.objects.filter(assignment.usable_by(device.organization_id) & wanted)
     if tags:
         templates = templates.distinct()
-    rows = templates.order_by("-required", "-default", "name", "pk").values_list("pk", "required", "default", "name")
+    rows = templates.order_by("-required", "-default", "name", "pk").values_list(
+        "pk", "required", "default", "name"
+    )
     ConfigTemplate.objects.bulk_create(
         [
             ConfigTemplate(config=config, template_id=row[0], position=position)

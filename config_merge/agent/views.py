@@ -13,7 +13,15 @@ from django.views.decorators.csrf import csrf_exempt
 from config_merge.agent import presence
 from config_merge.agent.endpoints import answer
 from config_merge.agent.forms import parse_form, parse_query, safe
-from config_merge.agent.messages import BODY_LIMIT, HEADER, KEY_HEADER, AgentRequest, AgentResponse, operation_of, text
+from config_merge.agent.messages import (
+    BODY_LIMIT,
+    HEADER,
+    KEY_HEADER,
+    AgentRequest,
+    AgentResponse,
+    operation_of,
+    text,
+)
 from core.net import client_address
 
 
@@ -28,7 +36,9 @@ def _request_of(request: HttpRequest, path: str) -> AgentRequest:
         fields=safe(fields),
         headers={name: request.headers.get(name, "") for name in (KEY_HEADER, "if-none-match")},
         client=client_address(
-            request.META.get("REMOTE_ADDR"), request.headers.get("X-Forwarded-For", ""), settings.MUSTER.trusted_proxies
+            request.META.get("REMOTE_ADDR"),
+            request.headers.get("X-Forwarded-For", ""),
+            settings.MUSTER.trusted_proxies,
         ),
     )
 

@@ -203,7 +203,7 @@ class DeviceConfigurationView(_OfDevice):
         if config.is_stale:
             recompute.recompute_one(config.pk)
             config.refresh_from_db()
-        revision = ConfigRevision.objects.filter(pk=config.revision_id).first()
+        revision = config.revision
         if revision is None:
             problem = config.problem or "The configuration cannot be computed."
             raise exceptions.ValidationError({NON_FIELD_ERRORS: [problem]})

@@ -40,7 +40,7 @@ class OrderedRelatedField(serializers.ManyRelatedField):
         """Return the objects in the order sent; only a list has one. Raises ValidationError."""
         if not isinstance(data, list):
             self.fail("not_a_list", input_type=type(data).__name__)
-        return super().to_internal_value(data)
+        return list(super().to_internal_value(data))
 
     def get_attribute(self, instance: Any) -> Any:
         """Return the link rows, prefetched in order."""

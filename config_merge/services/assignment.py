@@ -4,6 +4,7 @@ Changes to a whole fleet are single INSERT ... SELECT and DELETE statements; bot
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -30,7 +31,9 @@ def group_template_ids(group_id: UUID | None, *, backend: str) -> list[UUID]:
     """Return the templates of a group that fit the backend, in the group's order."""
     if group_id is None:
         return []
-    rows = GroupTemplate.objects.filter(group_id=group_id, template__backend=backend).order_by("position", "pk")
+    rows = GroupTemplate.objects.filter(group_id=group_id, template__backend=backend).order_by(
+        "position", "pk"
+    )
     return list(rows.values_list("template_id", flat=True))
 
 
@@ -61,7 +64,9 @@ def write(config: Config, template_ids: Sequence[UUID]) -> bool:
 
 def with_required(device: Device, *, backend: str, template_ids: Sequence[UUID]) -> list[UUID]:
     """Return `template_ids` with the required templates it lacks put in front, in name order."""
-    required = automatic_templates(organization_id=device.organization_id, backend=backend).filter(required=True)
+    required = automatic_templates(organization_id=device.organization_id, backend=backend).filter(
+        required=True
+    )
     missing = [pk for pk in required.values_list("pk", flat=True) if pk not in set(template_ids)]
     return unique([*missing, *template_ids])
 
@@ -95,7 +100,7 @@ AND NOT EXISTS (SELECT 1 FROM config_merge_configtemplate t WHERE t.config_id = 
 """
 
 
-def _attach(template: Template, where: str, parameters: Sequence[object]) -> int:
+def _attach(template: Template, where: str, parameters: Sequence[Any]) -> int:
     in_turn(stale.FLEET)
     with connection.cursor() as cursor:
         cursor.execute(

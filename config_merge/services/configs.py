@@ -105,7 +105,9 @@ def config_update(
         ids = [template.pk for template in templates]
     ids = assignment.with_required(device, backend=config.backend, template_ids=ids)
     assigned = assignment.write(config, ids)
-    edited = [name for name in ("backend", "context", "config") if getattr(config, name) != getattr(before, name)]
+    edited = [
+        name for name in ("backend", "context", "config") if getattr(config, name) != getattr(before, name)
+    ]
     if edited:
         config.save(update_fields=[*edited, "modified"])
     if edited or assigned:
@@ -133,7 +135,9 @@ def managed_device_create(
     device = inventory.device_create(**fields)
     wanted = dict(config or {})
     backend = wanted.get("backend", Backend.OPENWRT)
-    useful = backend != Backend.OPENWRT or any(wanted.get(name) for name in ("templates", "context", "config"))
+    useful = backend != Backend.OPENWRT or any(
+        wanted.get(name) for name in ("templates", "context", "config")
+    )
     if useful or assignment.group_template_ids(device.group_id, backend=backend):
         with config_errors():
             config_create(device, actor_id=actor_id, **wanted)
@@ -190,7 +194,9 @@ def managed_device_update(
 
 def _create_if_useful(device: Device, wanted: dict[str, Any], *, actor_id: UUID | None) -> None:
     backend = wanted.get("backend", Backend.OPENWRT)
-    useful = backend != Backend.OPENWRT or any(wanted.get(name) for name in ("templates", "context", "config"))
+    useful = backend != Backend.OPENWRT or any(
+        wanted.get(name) for name in ("templates", "context", "config")
+    )
     if useful or assignment.group_template_ids(device.group_id, backend=backend):
         config_create(device, actor_id=actor_id, **wanted)
 

@@ -62,7 +62,9 @@ def managed_group_update(
     """Change a group; without `templates` they stay as they are. Raises ValidationError."""
     inventory.group_update(group, **changes)
     if templates is None:
-        templates = list(Template.objects.filter(group_templates__group=group).order_by("group_templates__position"))
+        templates = list(
+            Template.objects.filter(group_templates__group=group).order_by("group_templates__position")
+        )
     _write(group, templates, actor_id=actor_id)
     return group
 

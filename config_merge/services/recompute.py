@@ -23,9 +23,16 @@ from core.db import bulk_set, claim, claiming, locked
 logger = logging.getLogger(__name__)
 CHUNK = 100
 _draining = threading.Lock()
-WRITTEN = (
-    "checksum status error_reason problem computed_generation revision_id revision_number modified".split()
-)
+WRITTEN = [
+    "checksum",
+    "status",
+    "error_reason",
+    "problem",
+    "computed_generation",
+    "revision_id",
+    "revision_number",
+    "modified",
+]
 
 
 @dataclass(frozen=True, slots=True)

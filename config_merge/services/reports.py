@@ -45,7 +45,9 @@ def take_many(reports: Sequence[Report]) -> list[str]:
 
 
 def _active(config_ids: Sequence[UUID]) -> QuerySet[Config]:
-    return Config.objects.filter(pk__in=config_ids).exclude(status__in=(Status.DEACTIVATING, Status.DEACTIVATED))
+    return Config.objects.filter(pk__in=config_ids).exclude(
+        status__in=(Status.DEACTIVATING, Status.DEACTIVATED)
+    )
 
 
 def _all_applied(reports: Sequence[Report]) -> bool:
@@ -80,7 +82,9 @@ def _while_deactivating(report: Report) -> str:
     """Whatever a device says while it is taken out of service confirms that it is out (spec 1A.6)."""
     leaving = Config.objects.filter(pk=report.config_id, status=Status.DEACTIVATING)
     if leaving.update(
-        status=after_report(Status.DEACTIVATING, report.status), error_reason="", applied_checksum=F("checksum")
+        status=after_report(Status.DEACTIVATING, report.status),
+        error_reason="",
+        applied_checksum=F("checksum"),
     ):
         Device.objects.filter(pk=report.device_id).update(management_ip=None)
     return Status.DEACTIVATED.value

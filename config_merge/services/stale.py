@@ -15,7 +15,9 @@ from core.wake import wake
 from devices.events import DeviceChanged, GroupVariablesChanged, OrganizationVariablesChanged
 
 FLEET = "config_merge.fleet"
-RENDERED_DEVICE_FIELDS = frozenset({"name", "mac_address", "key", "os", "hardware_id", "organization", "group"})
+RENDERED_DEVICE_FIELDS = frozenset(
+    {"name", "mac_address", "key", "os", "hardware_id", "organization", "group"}
+)
 
 
 def mark(condition: Q, *, cause: str, actor_id: UUID | None = None, background: bool = True) -> int:
@@ -36,7 +38,11 @@ def mark(condition: Q, *, cause: str, actor_id: UUID | None = None, background: 
 def mark_template_users(template_ids: Iterable[UUID], *, actor_id: UUID | None = None) -> int:
     """Mark every configuration that uses one of the templates."""
     return mark(
-        Q(pk__in=Config.templates.through.objects.filter(template_id__in=list(template_ids)).values("config_id")),
+        Q(
+            pk__in=Config.templates.through.objects.filter(template_id__in=list(template_ids)).values(
+                "config_id"
+            )
+        ),
         cause=Cause.TEMPLATE,
         actor_id=actor_id,
     )

@@ -30,7 +30,7 @@ class OrganizationField(serializers.PrimaryKeyRelatedField):
         request = self.context["request"]
         if request.user.is_superuser:
             return Organization.objects.all()
-        model = self.parent.Meta.model  # type: ignore[union-attr]
+        model = self.parent.Meta.model  # type: ignore[union-attr, attr-defined]
         allowed = organization_ids_where(request.user, action_of(request.method), model)
         return Organization.objects.filter(pk__in=list(allowed))
 

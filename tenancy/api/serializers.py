@@ -91,8 +91,8 @@ class NotificationSerializer(serializers.ModelSerializer[Notification]):
     class Meta:
         model = Notification
         fields = (
-            "id", "organization", "level", "kind", "target_type", "target_id", "message", "is_read", "created",
-            "modified",
+            "id", "organization", "level", "kind", "target_type", "target_id", "message", "is_read",
+            "created", "modified",
         )  # fmt: skip
         read_only_fields = ("organization", "level", "kind", "target_type", "target_id", "message")
         extra_kwargs = {"is_read": {"required": True}}

@@ -78,8 +78,9 @@ class ApiTokenListView(_OwnTokens, mixins.ListModelMixin):
     def post(self, request: Request) -> Response:
         """Create a token; its secret is in this answer and nowhere else."""
         sent = self.valid(self.get_serializer(data=request.data))
+        user: Any = request.user
         with worded_for(ApiToken):
-            token, secret = services.token_issue(user=request.user, **sent)
+            token, secret = services.token_issue(user=user, **sent)
         body = {**serializers.ApiTokenSerializer(token).data, "token": secret}
         return Response(body, status=status.HTTP_201_CREATED)
 
@@ -209,5 +210,6 @@ class NotificationDetailView(_Notifications):
         notification = self.get_object()
         sent = self.valid(self.get_serializer(notification, data=request.data, partial=True))
         if "is_read" in sent:
-            services.notification_mark(notification, is_read=sent["is_read"])
+            services.notifications_mark(Notification.objects.filter(pk=notification.pk), **sent)
+            notification.refresh_from_db()
         return Response(self.get_serializer(notification).data)

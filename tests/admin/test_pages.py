@@ -246,3 +246,32 @@ def test_a_list_answers_any_query(operator: Client, org: Organization, query: st
 )
 def test_the_sites_own_views_answer_any_query(root: Client, path: str) -> None:
     assert root.get(f"{reverse('admin:index')}{path}").status_code in (200, 403, 404)
+
+
+def test_the_side_bar_offers_what_one_may_open_and_counts_unread_news(
+    staff: Any, root: Client, org: Organization
+) -> None:
+    quiet = staff("viewer").get(reverse("admin:index")).content.decode()
+    assert page("devices_device_changelist") in quiet and page("tenancy_user_changelist") not in quiet
+    assert page("devices_fleetsettings_changelist") not in quiet
+    titles = {
+        item["title"]: item
+        for group in root.get("/admin/").context["sidebar_navigation"]
+        for item in group["items"]
+    }
+    assert titles["Users"]["has_permission"] and "badge" not in titles["Notifications"]
+    for _ in range(120):
+        factories.notification(org)
+    answer = staff("viewer").get(reverse("admin:index"))
+    titles = {
+        item["title"]: item for group in answer.context["sidebar_navigation"] for item in group["items"]
+    }
+    assert titles["Notifications"]["badge"] == "99+"
+
+
+def test_one_signs_in_by_e_mail_address(org: Organization) -> None:
+    factories.user("olga", role="viewer", organization=org, is_staff=True, email="olga@example.org")
+    client = Client()
+    assert "Username or e-mail address" in client.get("/admin/login/").content.decode()
+    posted = {"username": "Olga@example.org", "password": factories.PASSWORD}
+    assert client.post("/admin/login/?next=/admin/", posted).headers["Location"] == "/admin/"

@@ -147,6 +147,14 @@ def test_nobody_deletes_themselves(root: Client) -> None:
     assert User.objects.filter(pk=me.pk).exists()
 
 
+def test_a_refused_deletion_of_several_deletes_none(root: Client, db: None) -> None:
+    me, person = root.user, factories.user("aaa")  # type: ignore[attr-defined]
+    posted = {"action": "delete_selected", "post": "yes", "_selected_action": [str(person.pk), str(me.pk)]}
+    answer = root.post(page("tenancy_user_changelist"), posted, follow=True)
+    assert "You cannot delete yourself." in answer.content.decode()
+    assert User.objects.filter(pk__in=[me.pk, person.pk]).count() == 2
+
+
 def test_a_token_is_shown_once_and_only_in_its_own_answer(operator: Client, org: Organization) -> None:
     answer = operator.post(
         page("tenancy_apitoken_add"), {"name": "laptop", "expires_at_0": "", "expires_at_1": ""}

@@ -23,8 +23,10 @@ RATIOS = {
 
 @pytest.mark.parametrize("name", sorted(RATIOS))
 def test_a_benchmark_runs_and_ends_with_one_json_line_of_figures_and_ratios(name: str) -> None:
-    command = [sys.executable, "-m", "benchmarks", name, "--quick"]
-    done = subprocess.run(command, cwd=ROOT, env=plain_environment(), capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-m", "benchmarks", name, "--quick", "--generator", "python"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=plain_environment(), capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     last = json.loads(lines[-1])
@@ -43,7 +45,10 @@ def test_a_quick_run_keeps_no_result(tmp_path: Path) -> None:
 
 def test_the_generator_without_wrk_counts_answers_and_refusals(tmp_path: Path) -> None:
     with serving(BARE, Scratch(tmp_path, plain_environment())) as server:
-        requests = [load.raw_request("/32", host="bench"), load.raw_request("/7", host="bench", form={"a": "b"})]
+        requests = [
+            load.raw_request("/32", host="bench"),
+            load.raw_request("/7", host="bench", form={"a": "b"}),
+        ]
         answers = load.visit(server.url, requests)
         found = load.run(load.Target(server, requests), seconds=0.3, generator="python")
     assert [len(answer.body) for answer in answers] == [32, 7]

@@ -30,11 +30,16 @@ def organization() -> Organization:
 def template(organization: Organization) -> Template:
     """A template nobody gets by itself."""
     return templates.template_create(
-        organization=organization, name="tz", default_values={"tz": "UTC"}, config={"general": {"timezone": "{{ tz }}"}}
+        organization=organization,
+        name="tz",
+        default_values={"tz": "UTC"},
+        config={"general": {"timezone": "{{ tz }}"}},
     )
 
 
-def fleet(organization: Organization, count: int, *chosen: Template, prefix: str = "ap", **fields: Any) -> list[Device]:
+def fleet(
+    organization: Organization, count: int, *chosen: Template, prefix: str = "ap", **fields: Any
+) -> list[Device]:
     """Create devices that have applied their configuration."""
     made = [
         configs.managed_device_create(
@@ -77,7 +82,9 @@ def test_a_template_edit_marks_its_users_in_a_constant_number_of_statements(
     assert recompute.stale_configs().count() == 33
 
 
-def test_only_devices_whose_bytes_change_turn_modified(organization: Organization, template: Template) -> None:
+def test_only_devices_whose_bytes_change_turn_modified(
+    organization: Organization, template: Template
+) -> None:
     users = fleet(organization, 2, template)
     own = configs.managed_device_create(
         organization=organization,
@@ -112,7 +119,9 @@ def test_notes_and_tags_of_a_template_mark_nothing(organization: Organization, t
     assert not recompute.stale_configs().exists()
 
 
-def test_revisions_say_why_and_who(organization: Organization, template: Template, django_user_model: Any) -> None:
+def test_revisions_say_why_and_who(
+    organization: Organization, template: Template, django_user_model: Any
+) -> None:
     person = django_user_model.objects.create(username="p")
     fleet(organization, 1, template)
     templates.template_update(template, default_values={"tz": "Europe/Rome"}, actor_id=person.pk)
@@ -122,9 +131,14 @@ def test_revisions_say_why_and_who(organization: Organization, template: Templat
     assert last.size == len(bytes(last.artefact))
 
 
-def test_organization_and_group_variables_reach_their_devices(organization: Organization, template: Template) -> None:
+def test_organization_and_group_variables_reach_their_devices(
+    organization: Organization, template: Template
+) -> None:
     group = groups.managed_group_create(organization=organization, name="g")
-    inside, outside = fleet(organization, 2, template, group=group), fleet(organization, 2, template, prefix="out")
+    inside, outside = (
+        fleet(organization, 2, template, group=group),
+        fleet(organization, 2, template, prefix="out"),
+    )
     stranger = fleet(organization_create(slug="other"), 1)
     groups.managed_group_update(group, context={"tz": "Asia/Tokyo"})
     recompute.drain()
@@ -132,10 +146,14 @@ def test_organization_and_group_variables_reach_their_devices(organization: Orga
     settle()
     fleet_settings_update(organization.fleet_settings, context={"tz": "Europe/Rome"})
     recompute.drain()
-    assert statuses([*inside, *outside, *stranger]) == [Status.APPLIED] * 2 + [Status.MODIFIED] * 2 + [Status.APPLIED]
+    assert statuses([*inside, *outside, *stranger]) == [Status.APPLIED] * 2 + [Status.MODIFIED] * 2 + [
+        Status.APPLIED
+    ]
 
 
-def test_a_new_default_template_is_attached_to_active_devices_of_its_backend(organization: Organization) -> None:
+def test_a_new_default_template_is_attached_to_active_devices_of_its_backend(
+    organization: Organization,
+) -> None:
     devices = fleet(organization, 2)
     wisp = configs.managed_device_create(
         organization=organization, name="w", mac_address="02:00:00:00:00:98",
@@ -159,7 +177,9 @@ def test_a_new_default_template_is_attached_to_active_devices_of_its_backend(org
     assert order == ["new", "all"]
 
 
-def test_deleting_a_template_computes_its_users_without_it(organization: Organization, template: Template) -> None:
+def test_deleting_a_template_computes_its_users_without_it(
+    organization: Organization, template: Template
+) -> None:
     devices = fleet(organization, 2, template)
     templates.template_delete(template)
     recompute.drain()
@@ -214,7 +234,9 @@ def test_a_configuration_that_cannot_be_merged_keeps_its_last_revision(
     assert not Config.objects.get(device=device).problem
 
 
-def test_a_computation_that_was_overtaken_writes_nothing(organization: Organization, template: Template) -> None:
+def test_a_computation_that_was_overtaken_writes_nothing(
+    organization: Organization, template: Template
+) -> None:
     device = fleet(organization, 1, template)[0]
     config = Config.objects.get(device=device)
     templates.template_update(template, default_values={"tz": "Europe/Rome"})

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from config_merge.agent.endpoints import answer
 from config_merge.agent.messages import AgentRequest, operation_of
@@ -33,7 +40,10 @@ class Life(RuleBasedStateMachine):
             organization=organization, name="tz", default=True, config={"general": {"timezone": "UTC"}}
         )
         device = configs.managed_device_create(
-            organization=organization, name="ap1", mac_address="00:11:22:33:44:55", config={"context": {"a": "1"}}
+            organization=organization,
+            name="ap1",
+            mac_address="00:11:22:33:44:55",
+            config={"context": {"a": "1"}},
         )
         self.device_id, self.key = device.pk, device.key
         self.holds = ""

@@ -63,7 +63,7 @@ def test_a_broker_that_goes_away_is_named_by_readyz(environ: dict[str, str], tmp
     environ["MUSTER_REDIS_URL"] = "redis://127.0.0.1:1/0"
     with (
         pytest.raises(RehearsalError, match=r"broker|ended with"),
-        rehearse(environ, logs=tmp_path / "logs", webs=1, seconds=8),
+        rehearse(environ, logs=tmp_path / "logs", webs=1, seconds=20),
     ):
         pytest.fail("it cannot have become ready")
 

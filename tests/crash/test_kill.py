@@ -20,9 +20,13 @@ STALE = "SELECT COUNT(*) FROM config_merge_config WHERE generation > computed_ge
 
 def script(directory: Path, *arguments: str) -> dict[str, Any]:
     """Run a step of the test beside, before or after the server."""
-    environment = plain_environment(MUSTER_DATA_DIR=str(directory), PYTHONPATH=str(ROOT), MUSTER_LOG_LEVEL="WARNING")
+    environment = plain_environment(
+        MUSTER_DATA_DIR=str(directory), PYTHONPATH=str(ROOT), MUSTER_LOG_LEVEL="WARNING"
+    )
     command = [sys.executable, str(Path(__file__).with_name("script.py")), *arguments]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     answered: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answered
@@ -50,11 +54,16 @@ def test_a_killed_server_finishes_a_template_change_after_its_restart(tmp_path: 
     directory = tmp_path / "data"
     fleet = script(directory, "seed", str(DEVICES))
     with running_up(directory) as up:
-        edit = {"default_values": {"timezone": "Asia/Tokyo", "crash": "1"}, "config": {"general": {"timezone": "Asia/Tokyo"}}}
+        edit = {
+            "default_values": {"timezone": "Asia/Tokyo", "crash": "1"},
+            "config": {"general": {"timezone": "Asia/Tokyo"}},
+        }
         assert patch(up, f"/api/v1/controller/template/{fleet['template']}/", fleet["token"], edit) == 200
         deadline = time.monotonic() + 60
         while not 0 < stale(directory) < DEVICES - 50:
-            assert time.monotonic() < deadline and stale(directory) > 0, "the change was over before it could be cut"
+            assert time.monotonic() < deadline and stale(directory) > 0, (
+                "the change was over before it could be cut"
+            )
             time.sleep(0.01)
         up.stop(signal.SIGKILL)
     left = stale(directory)

@@ -52,14 +52,18 @@ def test_the_examples_of_a_page_run_and_print_what_it_says(name: str, tmp_path: 
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=workplace,
-            env=plain_environment(CONTROLLER_URL=up.url, MUSTER_DATA_DIR=str(tmp_path / "data"), PYTHONPATH=str(ROOT)),
+            env=plain_environment(
+                CONTROLLER_URL=up.url, MUSTER_DATA_DIR=str(tmp_path / "data"), PYTHONPATH=str(ROOT)
+            ),
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
     outputs = re.split(rf"^{MARK} \d+\n", done.stdout, flags=re.MULTILINE)[1:]
-    assert done.returncode == 0, f"{name}: example {len(outputs)} failed:\n{done.stdout[-2000:]}\n{done.stderr}"
+    assert done.returncode == 0, (
+        f"{name}: example {len(outputs)} failed:\n{done.stdout[-2000:]}\n{done.stderr}"
+    )
     for example, output in zip(examples, outputs, strict=True):
         if example.printed is not None:
             assert output == example.printed, f"{name}, line {example.line}"

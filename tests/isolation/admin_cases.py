@@ -1,7 +1,7 @@
 """How the walk through the admin builds its requests: generically, from what is registered.
 
-A registered model needs one entry in OBJECTS (its object of a tenant); a route whose arguments the walk cannot fill
-is a failure.
+A registered model needs one entry in OBJECTS (its object of a tenant); a route whose arguments the walk
+cannot fill is a failure.
 """
 
 import re
@@ -90,5 +90,6 @@ def _by_kind(route: Route, world: World, label: str, argument: str) -> dict[str,
     if label == "config_merge.template":
         ids["shared"] = world.shared.pk
     return {
-        kind: _filled(route, {**FIXED, "content_type_id": content_type, argument: pk}) for kind, pk in ids.items()
+        kind: _filled(route, {**FIXED, "content_type_id": content_type, argument: pk})
+        for kind, pk in ids.items()
     }

@@ -1,7 +1,7 @@
 """What the walker may send to each REST route, and which policy the spec puts on it.
 
-A route without a case fails the walk. A new route adds one entry here: its model, its object, a valid body per
-method. Which status follows is never written here: `walker.expected` derives it from the policy.
+A route without a case fails the walk. A new route adds one entry here: its model, its object, a valid body
+for each method. Which status follows is never written here: `walker.expected` derives it from the policy.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def _nothing(_world: World, _tenant: Tenant) -> Any:
 
 @dataclass(frozen=True)
 class Call:
-    """One method: what it answers when allowed, a valid body, a query, and its action when not the method's own."""
+    """One method: what it answers when allowed, a valid body, a query."""
 
     ok: int = 200
     body: Body = _nothing
@@ -91,7 +91,9 @@ def _organization_filters() -> tuple[Reference, ...]:
     return (Reference("GET", "organization", lambda tenant: tenant.organization),)
 
 
-def _related(method: str, body: Callable[..., Any], **places: Callable[[Tenant], Model]) -> tuple[Reference, ...]:
+def _related(
+    method: str, body: Callable[..., Any], **places: Callable[[Tenant], Model]
+) -> tuple[Reference, ...]:
     """Return references by top-level keys of a body."""
     return tuple(
         Reference(method, name, of, lambda world, pk, name=name: body(world, world.own, **{name: pk}))
@@ -186,7 +188,9 @@ CASES: dict[str, Case] = {
         references=(
             *_organization_filters(),
             *_related("POST", group_body, organization=_organization),
-            Reference("POST", "templates", _template, lambda world, pk: group_body(world, world.own, templates=[pk])),
+            Reference(
+                "POST", "templates", _template, lambda world, pk: group_body(world, world.own, templates=[pk])
+            ),
         ),
     ),
     "group_detail": Case(

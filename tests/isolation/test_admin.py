@@ -5,12 +5,24 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.db.models import Value
 from django.test import Client, RequestFactory
 
+from devices.models import DeviceGroup
 from tenancy.policy import allows, rule_of
 from tests.isolation.admin_cases import OBJECTS, admin_routes, model_of, paths, registered_labels
 from tests.isolation.routes import Route
-from tests.isolation.world import ANONYMOUS, MEMBERS, OUTSIDER, ROLES, SUPERUSER, World, snapshot, text_of, undone
+from tests.isolation.world import (
+    ANONYMOUS,
+    MEMBERS,
+    OUTSIDER,
+    ROLES,
+    SUPERUSER,
+    World,
+    snapshot,
+    text_of,
+    undone,
+)
 
 pytestmark = pytest.mark.django_db
 UNSAVED = {"post": "yes", "_save": "Save", "name": "taken-over", "notes": "taken-over", "confirm": "yes"}
@@ -21,7 +33,7 @@ _clients: dict[str, Client] = {}
 
 
 def client_of(world: World, role: str) -> Client:
-    """Return a signed-in client; one per role serves all tests, as every new one loads the middleware anew."""
+    """Return a signed-in client; one per role serves all tests, as a new one loads all middleware."""
     client = _clients.setdefault(role, Client())
     client.cookies.clear()
     if role != ANONYMOUS:
@@ -44,9 +56,13 @@ def _comparable(text: str) -> str:
     return re.sub(r"(nonce|csrf-token|csrfToken)[\"'=: ]+[\w-]+", "", text)
 
 
-
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: str(route))
 def test_staff_stay_inside_their_organization(world: World, route: Route) -> None:
+    assert walk(world, route) == []
+
+
+def walk(world: World, route: Route) -> list[str]:
+    """Visit one admin route as everyone and return what should not have happened."""
     label = model_of(route)
     faults = []
     for places in paths(route, world):
@@ -57,9 +73,11 @@ def test_staff_stay_inside_their_organization(world: World, route: Route) -> Non
                 if role != ANONYMOUS and route.name == "admin:logout":
                     continue
                 answers = {kind: ask(world, client, method, path, UNSAVED) for kind, path in places.items()}
-                faults += [f"{role} {method} {fault}" for fault in _faults(world, role, label, places, answers)]
+                faults += [
+                    f"{role} {method} {fault}" for fault in _faults(world, role, label, places, answers)
+                ]
                 faults += [f"{role} {method} {fault}" for fault in _role_faults(role, method, label, answers)]
-    assert faults == []
+    return faults
 
 
 def _faults(
@@ -73,13 +91,18 @@ def _faults(
             found.append(f"{kind} {places[kind]}: shows {leaked}")
         if status >= 500:
             found.append(f"{kind} {places[kind]}: answered {status}")
-        if role != SUPERUSER and kind in ("foreign", "unknown") and (changed or status not in (302, 403, 404, 405)):
+        if (
+            role != SUPERUSER
+            and kind in ("foreign", "unknown")
+            and (changed or status not in (302, 403, 404, 405))
+        ):
             found.append(f"{kind} {places[kind]}: answered {status}, changed={changed}")
         if changed and (role == ANONYMOUS or (role == OUTSIDER and label not in PERSONAL)):
             found.append(f"{kind} {places[kind]}: changed rows")
     if role != SUPERUSER and "foreign" in answers:
         foreign, unknown = (
-            (answers[kind][0], _without(answers[kind][1], places[kind].split("/"))) for kind in ("foreign", "unknown")
+            (answers[kind][0], _without(answers[kind][1], places[kind].split("/")))
+            for kind in ("foreign", "unknown")
         )
         if foreign != unknown:
             found.append(f"foreign is told from unknown at {places['foreign']}: {foreign[0]} / {unknown[0]}")
@@ -119,7 +142,9 @@ def test_every_model_in_the_admin_is_walked(label: str) -> None:
 @pytest.mark.parametrize("label", registered_labels())
 def test_actions_do_nothing_to_foreign_rows(world: World, label: str) -> None:
     app, name = label.split(".")
-    model_admin = next(entry for model, entry in admin.site._registry.items() if model._meta.label_lower == label)
+    model_admin = next(
+        entry for model, entry in admin.site._registry.items() if model._meta.label_lower == label
+    )
     foreign = OBJECTS[label](world.foreign).pk
     for role in MEMBERS:
         request = RequestFactory().get("/")
@@ -172,3 +197,13 @@ def test_superusers_see_everything(world: World) -> None:
             app, name = label.split(".")
             for tenant in (world.own, world.foreign):
                 assert client.get(f"/admin/{app}/{name}/{of(tenant).pk}/change/").status_code == 200, label
+
+
+@pytest.mark.parametrize("page", ["change", "changelist", "history"])
+def test_a_page_without_its_scope_is_seen(world: World, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    leaky = admin.site._registry[DeviceGroup]
+    everything = DeviceGroup.objects.annotate(device_total=Value(0), template_total=Value(0))
+    monkeypatch.setattr(leaky, "get_queryset", lambda request: everything)
+    monkeypatch.setattr(leaky, "may", lambda request, action, obj=None: request.user.is_authenticated)
+    route = next(route for route in ROUTES if route.name == f"admin:devices_devicegroup_{page}")
+    assert walk(world, route) != []

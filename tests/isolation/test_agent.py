@@ -16,7 +16,9 @@ PREFIXES = ("/controller/", "/controller/device/")
 _client = Client()
 
 
-def ask(world: World, operation: str, pk: Any, *, role: str = ANONYMOUS, prefix: str = PREFIXES[0], **fields: str) -> Any:
+def ask(
+    world: World, operation: str, pk: Any, *, role: str = ANONYMOUS, prefix: str = PREFIXES[0], **fields: str
+) -> Any:
     """Send one request of the protocol, undone; returns status, text and whether rows changed."""
     headers = {} if role == ANONYMOUS else {"HTTP_AUTHORIZATION": f"Bearer {world.secrets[role]}"}
     call = _client.get if "GET" in METHODS[operation] else _client.post
@@ -65,7 +67,11 @@ def test_a_secret_registers_into_its_own_organization_only(world: World) -> None
         newcomer = Device.objects.get(name="newcomer")
         assert newcomer.organization == world.own.organization
         assert newcomer.group is None
-        assert not factories.config_of(newcomer).templates.filter(organization=world.foreign.organization).exists()
+        assert (
+            not factories.config_of(newcomer)
+            .templates.filter(organization=world.foreign.organization)
+            .exists()
+        )
 
 
 def test_a_key_of_another_organization_is_not_taken_over(world: World) -> None:

@@ -8,6 +8,7 @@ from tests.isolation.world import World
 
 pytestmark = pytest.mark.django_db
 
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_wall_holds(world: World, name: str) -> None:
     assert violations(world, CASES[name], name) == []

@@ -30,12 +30,22 @@ def test_every_case_and_every_open_route_exists() -> None:
 def test_a_rest_route_answers_only_the_methods_its_case_knows() -> None:
     for route in routes():
         if walk_of(route) == "rest" and route.rest_view is not None:
-            methods = {method.upper() for method in route.rest_view.http_method_names if hasattr(route.rest_view, method)}
+            methods = {
+                method.upper()
+                for method in route.rest_view.http_method_names
+                if hasattr(route.rest_view, method)
+            }
             assert methods - {"OPTIONS", "HEAD"} == set(CASES[route.name].calls), route
 
 
 def test_a_route_without_a_case_is_reported() -> None:
-    assert uncovered(LEAKY) == ["leak_unscoped", "leak_list", "leak_telling", "leak_roleless", "leak_trusting"]
+    assert uncovered(LEAKY) == [
+        "leak_unscoped",
+        "leak_list",
+        "leak_telling",
+        "leak_roleless",
+        "leak_trusting",
+    ]
 
 
 def device(tenant: Any) -> Any:
@@ -46,18 +56,36 @@ def device(tenant: Any) -> Any:
 @pytest.mark.parametrize(
     ("name", "case", "seen"),
     [
-        ("leak_unscoped", Case(DEVICE, {"GET": Call(), "PATCH": NOTES}, of=device), "viewer GET foreign: answered 403 instead of 404"),
-        ("leak_unscoped", Case(DEVICE, {"GET": Call(), "PATCH": NOTES}, of=device), "changed rows although refused"),
+        (
+            "leak_unscoped",
+            Case(DEVICE, {"GET": Call(), "PATCH": NOTES}, of=device),
+            "viewer GET foreign: answered 403 instead of 404",
+        ),
+        (
+            "leak_unscoped",
+            Case(DEVICE, {"GET": Call(), "PATCH": NOTES}, of=device),
+            "changed rows although refused",
+        ),
         ("leak_list", Case(DEVICE, {"GET": Call()}), "viewer GET list: shows"),
-        ("leak_telling", Case(DEVICE, {"GET": Call(), "PATCH": NOTES}, of=device), "is told from an unknown one"),
-        ("leak_roleless", Case(DEVICE, {"GET": Call(), "PATCH": NOTES}, of=device), "viewer PATCH own: answered 200"),
+        (
+            "leak_telling",
+            Case(DEVICE, {"GET": Call(), "PATCH": NOTES}, of=device),
+            "foreign is told from unknown",
+        ),
+        (
+            "leak_roleless",
+            Case(DEVICE, {"GET": Call(), "PATCH": NOTES}, of=device),
+            "viewer PATCH own: answered 200",
+        ),
         (
             "leak_trusting",
             Case(
                 DEVICE,
                 {"GET": Call(), "PATCH": NOTES},
                 of=device,
-                references=(Reference("PATCH", "group", lambda tenant: tenant.group, lambda _w, pk: {"group": pk}),),
+                references=(
+                    Reference("PATCH", "group", lambda tenant: tenant.group, lambda _w, pk: {"group": pk}),
+                ),
             ),
             "PATCH group=foreign: shows 'bravo'",
         ),

@@ -1,8 +1,8 @@
 """Walks a REST route as everyone, to everything, with every method, and tells what should not have happened.
 
-The expected status comes from the spec's decision table (section 3) and from `tenancy.policy`, in this order: no
-credentials 401; no active membership 403; a method the route has not 405; no role that may 403; an object that is
-not one's own 404; a shared object written by a member 403.
+The expected status comes from the spec's decision table (section 3) and from `tenancy.policy`, in this order:
+no credentials 401; no active membership 403; a method the route has not 405; no role that may 403; an object
+that is not one's own 404; a shared object written by a member 403.
 """
 
 import json
@@ -15,7 +15,17 @@ from rest_framework.test import APIClient
 from tenancy.models import ApiToken
 from tenancy.policy import allows
 from tests.isolation.rest_cases import Call, Case
-from tests.isolation.world import ANONYMOUS, MEMBERS, OUTSIDER, ROLES, SUPERUSER, World, snapshot, text_of, undone
+from tests.isolation.world import (
+    ANONYMOUS,
+    MEMBERS,
+    OUTSIDER,
+    ROLES,
+    SUPERUSER,
+    World,
+    snapshot,
+    text_of,
+    undone,
+)
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 ACTIONS = {"POST": "add", "PUT": "change", "PATCH": "change", "DELETE": "delete"}
@@ -103,7 +113,9 @@ def violations(world: World, case: Case, name: str) -> list[str]:
                 url = reverse(name, kwargs={"pk": pk} if pk else None) + call.query
                 wanted = expected(case, role, method, kind)
                 refused = wanted >= 400 and method in case.calls
-                answers[kind] = said = ask(world, role, method, url, call.body(world, tenant), refused=refused)
+                answers[kind] = said = ask(
+                    world, role, method, url, call.body(world, tenant), refused=refused
+                )
                 faults = _faults(world, role, said, wanted, asked=pk)
                 found += [f"{role} {method} {kind}: {fault}" for fault in faults]
             if role != SUPERUSER and FOREIGN in answers:
@@ -119,12 +131,12 @@ def _told_apart(world: World, case: Case, role: str, method: str, answers: dict[
         unknown.text.replace(str(world.unknown), "ID"),
     )
     if foreign.status != unknown.status or blank[0] != blank[1]:
-        return [f"{role} {method}: a foreign object is told from an unknown one: {blank[0][:99]} / {blank[1][:99]}"]
+        return [f"{role} {method}: foreign is told from unknown: {blank[0][:99]} / {blank[1][:99]}"]
     return []
 
 
 def _named(world: World, case: Case, name: str, reference: Any) -> list[str]:
-    """Return what is wrong when a member names a foreign object in a body or a query: it must be invalid, 400."""
+    """Return what is wrong when a member names a foreign object in a body or a query: 400 is right."""
     found = []
     url = reverse(name, kwargs={"pk": case.of(world.own).pk} if case.of else None)
     for role in MEMBERS:
@@ -139,5 +151,7 @@ def _named(world: World, case: Case, name: str, reference: Any) -> list[str]:
             found += [f"{role} {reference.method} {reference.name}={kind}: {fault}" for fault in faults]
         foreign = said[FOREIGN].text.replace(str(reference.of(world.foreign).pk), "ID")
         if foreign != said[UNKNOWN].text.replace(str(world.unknown), "ID"):
-            found.append(f"{role} {reference.method} {reference.name}: foreign is told from unknown: {foreign[:200]}")
+            found.append(
+                f"{role} {reference.method} {reference.name}: foreign is told from unknown: {foreign[:200]}"
+            )
     return found

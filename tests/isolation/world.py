@@ -1,6 +1,6 @@
-"""Two organizations full of everything, people of every role in the first, and the words that must never leak.
+"""Two organizations full of everything, people of every role in one, and the words that must never leak.
 
-Everything of the second organization carries the word "bravo", so a leak shows whatever field it comes through.
+Everything of the second organization carries the word "bravo": a leak shows, whatever field it comes by.
 """
 
 import contextlib
@@ -81,15 +81,26 @@ def tenant(name: str, *, role: str = Role.OWNER) -> Tenant:
     fleet = factories.fleet_of(org, shared_secret=f"{name}-shared-secret", context={f"{name}_org": name})
     values = {f"{name}_value": name}
     template = factories.template(
-        org, name=f"{name}-template", notes=name, tags=[name], default_values=values, config=factories.interface("eth0")
+        org,
+        name=f"{name}-template",
+        notes=name,
+        tags=[name],
+        default_values=values,
+        config=factories.interface("eth0"),
     )
     spare = factories.template(org, name=f"{name}-spare", config=factories.interface("eth1"))
     group = factories.group(
         org, name=f"{name}-group", description=name, context={f"{name}_group": name}, meta_data={name: name}
     )
-    settings = {"templates": [template], "context": {f"{name}_device": name}, "config": factories.interface(f"{name[:4]}0")}
+    settings = {
+        "templates": [template],
+        "context": {f"{name}_device": name},
+        "config": factories.interface(f"{name[:4]}0"),
+    }
     fields = {"notes": name, "model": name, "os": name, "system": name}
-    device = factories.device(org, name=f"{name}-ap", key=f"{name}-key-1", group=group, config=settings, **fields)
+    device = factories.device(
+        org, name=f"{name}-ap", key=f"{name}-key-1", group=group, config=settings, **fields
+    )
     retired = factories.device(org, name=f"{name}-old", key=f"{name}-key-2", config=settings, **fields)
     retired = configs.device_deactivate(retired)
     member = factories.user(f"{name}-member", role=role, organization=org, is_staff=True)
@@ -116,9 +127,16 @@ def build() -> World:
     shared = factories.template(name="common-template", config=factories.interface("eth5"))
     people = {OUTSIDER: factories.user("outsider", is_staff=True), SUPERUSER: factories.superuser("root")}
     for role in MEMBERS:
-        people[role] = factories.user(f"alpha-{role}", role=role, organization=own.organization, is_staff=True)
+        people[role] = factories.user(
+            f"alpha-{role}", role=role, organization=own.organization, is_staff=True
+        )
     ids = [obj.pk for obj in foreign.objects()]
-    words = {FOREIGN, foreign.device.mac_address.lower(), foreign.retired.mac_address.lower(), foreign.token_secret}
+    words = {
+        FOREIGN,
+        foreign.device.mac_address.lower(),
+        foreign.retired.mac_address.lower(),
+        foreign.token_secret,
+    }
     words |= {str(pk) for pk in ids} | {pk.hex for pk in ids}
     secrets = {role: factories.token_for(person) for role, person in people.items()}
     return World(own, foreign, shared, uuid4(), people, secrets, tuple(sorted(words)), snapshot())
@@ -129,10 +147,14 @@ def snapshot() -> list[tuple[str, list[Any]]]:
     found = []
     for model in apps.get_models(include_auto_created=True):
         if model._meta.app_label in APPS and model is not Heartbeat:
-            columns = [field.column for field in model._meta.concrete_fields if field.attname not in UNCOUNTED]
+            columns = [
+                field.column for field in model._meta.concrete_fields if field.attname not in UNCOUNTED
+            ]
             quoted = ", ".join(f'"{column}"' for column in columns)
             with connection.cursor() as cursor:
-                cursor.execute(f'SELECT {quoted} FROM "{model._meta.db_table}" ORDER BY "{model._meta.pk.column}"')
+                cursor.execute(
+                    f'SELECT {quoted} FROM "{model._meta.db_table}" ORDER BY "{model._meta.pk.column}"'
+                )
                 found.append((model._meta.label, [_comparable(row) for row in cursor.fetchall()]))
     return found
 

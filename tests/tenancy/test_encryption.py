@@ -32,14 +32,20 @@ def raw_columns() -> list[tuple[str, Any]]:
 
 @pytest.fixture
 def device(org: Any) -> Device:
-    template = factories.template(org, config=factories.interface("secret-if"), default_values={"psk": "secret-value"})
+    template = factories.template(
+        org, config=factories.interface("secret-if"), default_values={"psk": "secret-value"}
+    )
     group = factories.group(org, context={"psk": "secret-value"})
     factories.fleet_of(org, context={"psk": "secret-value"}, shared_secret="secret-shared")
     return factories.device(
         org,
         group=group,
         key="secret-key",
-        config={"templates": [template], "context": {"psk": "secret-value"}, "config": {"secret-section": {}}},
+        config={
+            "templates": [template],
+            "context": {"psk": "secret-value"},
+            "config": {"secret-section": {}},
+        },
     )
 
 

@@ -37,7 +37,9 @@ def test_the_detail_names_the_owner(org: Organization) -> None:
     assert list(client.get(path).json()) == DETAIL
     assert client.get(path).json()["owner"] is None
     owner = factories.user(role=Role.OWNER, organization=org)
-    assert client.get(path).json()["owner"] == {"organization_user": str(Membership.objects.get(user=owner).pk)}
+    assert client.get(path).json()["owner"] == {
+        "organization_user": str(Membership.objects.get(user=owner).pk)
+    }
 
 
 @pytest.mark.parametrize("role", Role.values)
@@ -76,7 +78,12 @@ def test_superusers_create(org: Organization) -> None:
     assert factories.fleet_of(Organization.objects.get(slug="third")).shared_secret
     again = root.post(f"{USERS}organization/", {"name": "Third", "slug": "third"}, format="json")
     assert list(again.json()) == ["slug"]
-    for sent, key in (({"slug": "a b"}, "slug"), ({"url": "x"}, "url"), ({"email": 1}, "email"), ({"name": None}, "name")):
+    for sent, key in (
+        ({"slug": "a b"}, "slug"),
+        ({"url": "x"}, "url"),
+        ({"email": 1}, "email"),
+        ({"name": None}, "name"),
+    ):
         answer = root.post(f"{USERS}organization/", {"name": "n", "slug": "s", **sent}, format="json")
         assert (answer.status_code, list(answer.json())) == (400, [key])
     assert member(org, Role.OWNER).post(f"{USERS}organization/", {}, format="json").status_code == 403
@@ -96,7 +103,12 @@ def test_people_without_an_active_organization_are_told_so(org: Organization) ->
     assert former.get(f"{USERS}organization/").status_code == 200
     services.organization_update(org, is_active=False)
     for client in (nobody, former):
-        for path in ("users/organization/", "users/notification/", "controller/device/", f"controller/group/{uuid4()}/"):
+        for path in (
+            "users/organization/",
+            "users/notification/",
+            "controller/device/",
+            f"controller/group/{uuid4()}/",
+        ):
             answer = client.get(f"/api/v1/{path}")
             assert answer.status_code == 403
             assert answer.json() == {"detail": "You are not a member of any active organization."}
@@ -114,7 +126,9 @@ def test_losing_one_of_two_organizations_hides_only_that(org: Organization, othe
 
 
 def test_notifications_are_listed_filtered_and_marked(org: Organization, other: Organization) -> None:
-    error = factories.notification(org, level="error", kind="config_error", target_type="device", target_id=uuid4())
+    error = factories.notification(
+        org, level="error", kind="config_error", target_type="device", target_id=uuid4()
+    )
     factories.notification(org)
     factories.notification(other, message="foreign")
     client = member(org, Role.OPERATOR)

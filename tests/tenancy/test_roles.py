@@ -70,7 +70,11 @@ def test_a_membership_is_one_per_organization_and_can_change(org: Any) -> None:
 
 
 def test_reads_start_from_the_users_organizations(org: Any, other: Any) -> None:
-    ann, root, nobody = factories.user(role=Role.MANAGER, organization=org), factories.superuser(), factories.user()
+    ann, root, nobody = (
+        factories.user(role=Role.MANAGER, organization=org),
+        factories.superuser(),
+        factories.user(),
+    )
     factories.user(role=Role.OWNER, organization=other)
     factories.notification(org)
     factories.notification(other)
@@ -108,7 +112,9 @@ def test_djangos_permissions_follow_the_best_role(org: Any, other: Any) -> None:
 
 
 def test_provisioning_is_idempotent_but_for_the_token() -> None:
-    first = services.provision(slug="acme", name="Acme", username="bot", password="long enough words", role="operator")
+    first = services.provision(
+        slug="acme", name="Acme", username="bot", password="long enough words", role="operator"
+    )
     second = services.provision(slug="acme", username="bot", role="manager")
     assert first[0] == second[0]
     assert first[1] == second[1]

@@ -40,7 +40,9 @@ def test_a_person_signs_in_by_name_or_address(ann: User, login: str, form: str) 
 
 def test_a_urlencoded_form_works_without_the_trailing_slash(ann: User) -> None:
     answer = APIClient().post(
-        f"{USERS}token", f"username=ann&password={factories.PASSWORD}", content_type="application/x-www-form-urlencoded"
+        f"{USERS}token",
+        f"username=ann&password={factories.PASSWORD}",
+        content_type="application/x-www-form-urlencoded",
     )
     assert answer.status_code == 200
 
@@ -138,7 +140,17 @@ def test_last_use_is_noted_at_most_every_ten_minutes(ann: User, django_assert_nu
 
 @pytest.mark.parametrize(
     "header",
-    ["Bearer", "Bearer ", "Bearer a b", "Bearer \xff", "bearer x", "Bearer " + "0" * 40, "Basic abc", "Token x", ""],
+    [
+        "Bearer",
+        "Bearer ",
+        "Bearer a b",
+        "Bearer \xff",
+        "bearer x",
+        "Bearer " + "0" * 40,
+        "Basic abc",
+        "Token x",
+        "",
+    ],
 )
 def test_bad_credentials_are_a_401_that_says_bearer(header: str) -> None:
     client = APIClient()
@@ -170,7 +182,9 @@ def test_people_manage_their_own_tokens_and_no_others(ann: User) -> None:
     assert [item["name"] for item in listed["results"]] == ["ci", "test"]
     assert list(listed["results"][0]) == keys
     path = f"{USERS}api-token/{made.json()['id']}/"
-    assert client.patch(path, {"name": "renamed", "expires_at": None}, format="json").json()["name"] == "renamed"
+    assert (
+        client.patch(path, {"name": "renamed", "expires_at": None}, format="json").json()["name"] == "renamed"
+    )
     assert client.put(path, {"name": "x"}, format="json").status_code == 405
     root = client_of(factories.superuser())
     for stranger, pk in ((client, foreign.pk), (client, uuid4()), (root, foreign.pk)):

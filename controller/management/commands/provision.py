@@ -21,7 +21,9 @@ class Command(BaseCommand):
         parser.add_argument("--organization", required=True, metavar="SLUG", help="slug of the organization")
         parser.add_argument("--name", default="", help="its name, by default the slug")
         parser.add_argument("--user", default="", help="username of a member; created when unknown")
-        parser.add_argument("--password", default="", help="the member's password; without one no sign-in by form")
+        parser.add_argument(
+            "--password", default="", help="the member's password; without one no sign-in by form"
+        )
         parser.add_argument("--role", default=Role.OPERATOR.value, choices=Role.values)
         parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 

@@ -31,10 +31,11 @@ def _rotated(token: Any) -> Any:
 def rotate_model(model: type[models.Model]) -> int:
     """Rotate all rows of `model`; returns how many tokens were rewritten."""
     quote = connection.ops.quote_name
-    table, key = quote(model._meta.db_table), quote(model._meta.pk.column)
+    primary: Any = model._meta.pk
+    table, key = quote(model._meta.db_table), quote(primary.column)
     done = 0
     for field in encrypted_columns(model):
-        column = quote(field.column)
+        column = quote(str(field.column))
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT {key} FROM {table}")  # noqa: S608
             keys = [row[0] for row in cursor.fetchall()]

@@ -37,7 +37,9 @@ class Answer:
 Door = Callable[..., Answer]
 
 
-def django_door(method: str, path: str, *, data: dict[str, str] | None, headers: dict[str, str], ip: str) -> Answer:
+def django_door(
+    method: str, path: str, *, data: dict[str, str] | None, headers: dict[str, str], ip: str
+) -> Answer:
     """Send a request through Django's whole handler."""
     extra: dict[str, Any] = {"REMOTE_ADDR": ip, "headers": headers}
     client = Client(raise_request_exception=True)
@@ -90,7 +92,11 @@ class Agent:
     sent: dict[str, str] = field(default_factory=dict)
 
     def send(
-        self, method: str, path: str, data: dict[str, str] | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        data: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> Answer:
         """Send anything."""
         return self.door(method, path, data=data, headers=headers or {}, ip=self.ip)
@@ -103,7 +109,9 @@ class Agent:
             "mac_address": MAC,
             "backend": "netjsonconfig.OpenWrt",
         } | changes
-        answered = self.send("POST", "/controller/register/", {k: v for k, v in data.items() if v is not None})
+        answered = self.send(
+            "POST", "/controller/register/", {k: v for k, v in data.items() if v is not None}
+        )
         if answered.status == 201:
             said = dict(line.split(": ", 1) for line in answered.lines if line)
             self.id, self.key = said["uuid"], said["key"]

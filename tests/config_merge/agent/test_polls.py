@@ -22,7 +22,11 @@ HEADER = "x-openwisp-controller"
 
 def test_a_checksum_is_32_hex_digits_without_newline(registered: Agent) -> None:
     answered = registered.get("checksum")
-    assert (answered.status, answered.headers[HEADER], answered.headers["content-type"]) == (200, "true", "text/plain")
+    assert (answered.status, answered.headers[HEADER], answered.headers["content-type"]) == (
+        200,
+        "true",
+        "text/plain",
+    )
     assert len(answered.body) == 32
     int(answered.body, 16)
 
@@ -53,7 +57,10 @@ def test_junk_after_an_id_is_404_with_the_header(registered: Agent, junk: str) -
 def test_the_key_is_asked_for_and_compared(registered: Agent) -> None:
     path = f"/controller/checksum/{registered.id}/"
     missing, empty = registered.send("GET", path), registered.send("GET", path, {"key": ""})
-    wrong, method = registered.send("GET", path, {"key": "no"}), registered.send("POST", path, {"key": registered.key})
+    wrong, method = (
+        registered.send("GET", path, {"key": "no"}),
+        registered.send("POST", path, {"key": registered.key}),
+    )
     assert (missing.status, missing.body) == (400, b'error: missing required parameter "key"\n')
     assert empty.status == 400
     assert (wrong.status, wrong.body) == (403, b"error: wrong key\n")
@@ -249,14 +256,19 @@ def test_a_wrong_key_does_not_count_as_seen(registered: Agent) -> None:
 def test_a_stale_configuration_is_computed_by_the_poll_itself(registered: Agent) -> None:
     before = registered.get("checksum").body
     templates.template_create(
-        organization=registered.organization, name="tz", default=True, config={"general": {"timezone": "Asia/Tokyo"}}
+        organization=registered.organization,
+        name="tz",
+        default=True,
+        config={"general": {"timezone": "Asia/Tokyo"}},
     )
     assert registered.config.is_stale
     assert registered.get("checksum").body != before
     assert not registered.config.is_stale
 
 
-@pytest.mark.parametrize("path", ["", "nothing", "checksum", "checksum/", "register/x", "vpn/checksum/x", "%00", "é"])
+@pytest.mark.parametrize(
+    "path", ["", "nothing", "checksum", "checksum/", "register/x", "vpn/checksum/x", "%00", "é"]
+)
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS"])
 def test_unknown_paths_are_404_with_the_header(agent: Agent, path: str, method: str) -> None:
     answered = agent.send(method, f"/controller/{path}")

@@ -30,7 +30,11 @@ def consistent(agent: Agent, identity: str = MAC) -> str:
 def test_a_new_device_gets_five_lines(agent: Agent) -> None:
     answered = agent.register(model="TP", os="OpenWrt 23.05", system="MT")
     device = agent.device
-    assert (answered.status, answered.headers["content-type"], answered.headers[HEADER]) == (201, "text/plain", "true")
+    assert (answered.status, answered.headers["content-type"], answered.headers[HEADER]) == (
+        201,
+        "text/plain",
+        "true",
+    )
     assert answered.lines == [
         "registration-result: success",
         f"uuid: {device.pk.hex}",
@@ -39,11 +43,18 @@ def test_a_new_device_gets_five_lines(agent: Agent) -> None:
         "is-new: 1",
         "",
     ]
-    assert (device.last_ip, device.model, device.os, device.system) == ("10.9.9.9", "TP", "OpenWrt 23.05", "MT")
+    assert (device.last_ip, device.model, device.os, device.system) == (
+        "10.9.9.9",
+        "TP",
+        "OpenWrt 23.05",
+        "MT",
+    )
     assert agent.config.backend == "netjsonconfig.OpenWrt"
 
 
-@pytest.mark.parametrize("path", ["/controller/register", "/controller/device/register/", "/controller/register/"])
+@pytest.mark.parametrize(
+    "path", ["/controller/register", "/controller/device/register/", "/controller/register/"]
+)
 def test_every_form_of_the_path_registers(agent: Agent, path: str) -> None:
     data = {
         "secret": agent.organization.fleet_settings.shared_secret,
@@ -72,15 +83,22 @@ def test_wrong_secret_and_disabled_organization_answer_alike(agent: Agent) -> No
     wrong = agent.register(secret="nonsense")
     organization_update(agent.organization, is_active=False)
     disabled = agent.register()
-    assert (wrong.status, wrong.body) == (disabled.status, disabled.body) == (403, b"error: unrecognized secret")
+    assert (
+        (wrong.status, wrong.body) == (disabled.status, disabled.body) == (403, b"error: unrecognized secret")
+    )
 
 
-def test_registration_can_be_switched_off_for_one_organization_or_for_all(agent: Agent, settings: Any) -> None:
+def test_registration_can_be_switched_off_for_one_organization_or_for_all(
+    agent: Agent, settings: Any
+) -> None:
     fleet_settings_update(agent.organization.fleet_settings, registration_enabled=False)
     assert (agent.register().status, agent.register().body) == (403, b"error: registration disabled")
     fleet_settings_update(agent.organization.fleet_settings, registration_enabled=True)
     option(settings, registration_enabled=False)
-    assert (agent.register(secret=None).status, agent.register().body) == (403, b"error: registration disabled")
+    assert (agent.register(secret=None).status, agent.register().body) == (
+        403,
+        b"error: registration disabled",
+    )
     assert not Device.objects.exists()
 
 
@@ -99,7 +117,12 @@ def test_only_the_allowed_fields_are_taken(agent: Agent) -> None:
     )  # fmt: skip
     device = Device.objects.get()
     assert device.organization == agent.organization
-    assert (str(device.pk) == chosen, device.notes, device.group, device.is_deactivated) == (False, "", None, False)
+    assert (str(device.pk) == chosen, device.notes, device.group, device.is_deactivated) == (
+        False,
+        "",
+        None,
+        False,
+    )
     assert device.last_ip == "10.9.9.9"
 
 
@@ -161,7 +184,11 @@ def test_a_returning_device_without_configuration_gets_one(agent: Agent) -> None
     device = device_create(organization=agent.organization, name="ap1", mac_address=MAC)
     assert device.key == consistent(agent)
     answered = agent.register(key=consistent(agent))
-    assert (answered.status, answered.lines[1], answered.lines[4]) == (201, f"uuid: {device.pk.hex}", "is-new: 0")
+    assert (answered.status, answered.lines[1], answered.lines[4]) == (
+        201,
+        f"uuid: {device.pk.hex}",
+        "is-new: 0",
+    )
     assert agent.config.backend == "netjsonconfig.OpenWrt"
     assert agent.get("checksum").status == 200
 
@@ -176,7 +203,11 @@ def test_without_consistent_registration_the_sent_key_is_ignored(agent: Agent, s
 def test_without_self_creation_only_known_devices_get_in(agent: Agent, settings: Any) -> None:
     option(settings, registration_self_creation=False)
     unknown = agent.register(key=consistent(agent))
-    assert (unknown.status, unknown.headers["content-type"], unknown.headers[HEADER]) == (404, "text/plain", "true")
+    assert (unknown.status, unknown.headers["content-type"], unknown.headers[HEADER]) == (
+        404,
+        "text/plain",
+        "true",
+    )
     device_create(organization=agent.organization, name="ap1", mac_address=MAC)
     assert agent.register(key=consistent(agent)).status == 201
 
@@ -220,10 +251,13 @@ def test_default_templates_come_by_backend_required_first(agent: Agent) -> None:
     foreign = organization_create(slug="foreign")
     for name, changes in {
         "b-default": {"default": True}, "a-default": {"default": True}, "z-required": {"required": True},
-        "y-shared": {"required": True, "organization": None}, "wisp": {"default": True, "backend": "netjsonconfig.OpenWisp"},
+        "y-shared": {"required": True, "organization": None},
+        "wisp": {"default": True, "backend": "netjsonconfig.OpenWisp"},
         "foreign": {"default": True, "organization": foreign}, "plain": {}, "tagged": {"tags": ["t"]},
     }.items():  # fmt: skip
-        templates.template_create(**({"organization": agent.organization, "name": name, "config": config} | changes))
+        templates.template_create(
+            **({"organization": agent.organization, "name": name, "config": config} | changes)
+        )
     agent.register(tags="t")
     names = [row.template.name for row in agent.config.config_templates.select_related("template")]
     assert names == ["y-shared", "z-required", "a-default", "b-default", "tagged"]

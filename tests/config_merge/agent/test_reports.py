@@ -22,7 +22,11 @@ def polled(registered: Agent) -> Agent:
 
 def test_applied_is_recorded_and_said_back(polled: Agent) -> None:
     answered = polled.post("report-status", status="applied")
-    assert (answered.status, answered.headers["content-type"], answered.headers[HEADER]) == (200, "text/plain", "true")
+    assert (answered.status, answered.headers["content-type"], answered.headers[HEADER]) == (
+        200,
+        "text/plain",
+        "true",
+    )
     assert answered.body == b"report-result: success\ncurrent-status: applied\n"
     assert (polled.config.status, polled.config.applied_checksum) == (Status.APPLIED, polled.config.checksum)
 
@@ -90,8 +94,14 @@ def test_a_device_may_name_the_checksum_it_applied(polled: Agent) -> None:
 
 def test_update_info_takes_three_fields(polled: Agent) -> None:
     before = polled.device
-    answered = polled.post("update-info", model=" TP ", os="OpenWrt 23.05", system="MT", name="no", notes="no")
-    assert (answered.status, answered.body, answered.headers[HEADER]) == (200, b"update-info: success", "true")
+    answered = polled.post(
+        "update-info", model=" TP ", os="OpenWrt 23.05", system="MT", name="no", notes="no"
+    )
+    assert (answered.status, answered.body, answered.headers[HEADER]) == (
+        200,
+        b"update-info: success",
+        "true",
+    )
     device = polled.device
     assert (device.model, device.os, device.system) == ("TP", "OpenWrt 23.05", "MT")
     assert (device.name, device.notes) == (before.name, "")

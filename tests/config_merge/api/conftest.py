@@ -10,10 +10,6 @@ from tenancy.models import Organization, Role
 from tests import factories
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "fuzz: sends generated input to every operation of the API")
-
-
 @dataclass
 class Api:
     """A REST client below `/api/v1/controller/`; every call returns DRF's test response."""

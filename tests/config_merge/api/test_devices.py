@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.core.exceptions import ValidationError
 
 from config_merge.models import Config, Status
 from config_merge.services import reports
@@ -18,7 +19,23 @@ from tenancy.models import Role
 from tests import factories
 from tests.config_merge.api.conftest import Api, api_as
 
-LIST_KEYS = ["id", "name", "organization", "group", "mac_address", "key", "last_ip", "management_ip", "model", "os", "system", "notes", "config", "created", "modified"]
+LIST_KEYS = [
+    "id",
+    "name",
+    "organization",
+    "group",
+    "mac_address",
+    "key",
+    "last_ip",
+    "management_ip",
+    "model",
+    "os",
+    "system",
+    "notes",
+    "config",
+    "created",
+    "modified",
+]
 DETAIL_KEYS = [*LIST_KEYS[:8], "is_deactivated", *LIST_KEYS[8:]]
 CONFIG_KEYS = ["status", "error_reason", "backend", "templates", "context", "config"]
 
@@ -225,6 +242,27 @@ def test_a_reached_limit_refuses_one_more(operator: Api, org: Any) -> None:
     assert org.name in answer.json()["__all__"][0]
 
 
+def test_the_limit_counts_for_devices_that_move_in_too(root: Api, org: Any, other: Any) -> None:
+    factories.device(other)
+    factories.fleet_of(other, device_limit=1)
+    device = factories.device(org)
+    answer = root.patch(f"device/{device.pk}/", {"organization": str(other.pk)})
+    assert answer.status_code == 400
+    assert other.name in answer.json()["__all__"][0]
+    with pytest.raises(ValidationError):
+        factories.device(other)
+
+
+def test_the_limit_is_not_lowered_below_what_there_is(org: Any) -> None:
+    for _ in range(2):
+        factories.device(org)
+    for refused in (1, -1):
+        with pytest.raises(ValidationError):
+            factories.fleet_of(org, device_limit=refused)
+    for accepted in (2, 0, None):
+        assert factories.fleet_of(org, device_limit=accepted).device_limit == accepted
+
+
 def test_organizations_one_may_not_write_cannot_be_chosen(
     operator: Api, viewer: Api, org: Any, other: Any
 ) -> None:
@@ -310,7 +348,8 @@ def test_a_form_with_dotted_keys_says_the_same(operator: Api, org: Any) -> None:
 def test_a_form_that_says_nothing_of_importance_makes_no_configuration(operator: Api, org: Any) -> None:
     device = factories.device(org)
     sent = {
-        **body(org), "config.backend": "netjsonconfig.OpenWrt", "config.templates": "", "config.context": "{}",
+        **body(org), "config.backend": "netjsonconfig.OpenWrt", "config.templates": "",
+        "config.context": "{}",
         "config.config": "{}",
     }  # fmt: skip
     answer = operator.put(f"device/{device.pk}/", sent, format="multipart")
@@ -431,7 +470,7 @@ def test_the_download_is_the_archive_the_agent_gets(operator: Api, org: Any) -> 
     assert answer.status_code == 200
     assert answer["Content-Type"] == "application/octet-stream"
     assert answer["X-Openwisp-Controller"] == "true"
-    assert "ap1.tar.gz" in answer["Content-Disposition"]
+    assert answer["Content-Disposition"] == "attachment; filename=ap1.tar.gz"
     assert hashlib.md5(answer.content).hexdigest() == factories.config_of(device).checksum
     with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
         assert "etc/config/network" in archive.getnames()
@@ -489,7 +528,8 @@ def test_filters_apply_together(operator: Api, org: Any) -> None:
     ("name", "value"),
     [
         ("group", "nonsense"), ("group", str(uuid4())), ("organization", "1"), ("organization", str(uuid4())),
-        ("config__templates", f"{uuid4()},{uuid4()}"), ("config__templates", "x"), ("config__status", "great"),
+        ("config__templates", f"{uuid4()},{uuid4()}"), ("config__templates", "x"),
+        ("config__status", "great"),
         ("config__backend", "x"), ("created", "yesterday"), ("created__gte", "2020-13-45"),
         ("created__lt", "0001-01-01T00:00:00+23:00"), ("created__lt", "9999-12-31T23:59:59-23:00"),
         ("name", "a\x00b"), ("group", "\x00"),
@@ -504,7 +544,8 @@ def test_a_filter_that_names_nothing_is_an_error(operator: Api, name: str, value
 
 def test_a_foreign_filter_value_is_as_unknown_as_any(operator: Api, other: Any) -> None:
     foreign = {
-        "organization": other.pk, "group": factories.group(other).pk, "config__templates": factories.template(other).pk,
+        "organization": other.pk, "group": factories.group(other).pk,
+        "config__templates": factories.template(other).pk,
     }  # fmt: skip
     for name, value in foreign.items():
         mine = operator.get("device/", **{name: value})
@@ -560,7 +601,8 @@ def test_the_list_does_not_decrypt_what_it_does_not_show(operator: Api, org: Any
 @pytest.mark.parametrize(
     "raw",
     [
-        b"{", b"[]", b"null", b"1", b'"text"', b"\xff", b"", b"NaN", b'{"name": NaN}', b"[" * 5000 + b"]" * 5000,
+        b"{", b"[]", b"null", b"1", b'"text"', b"\xff", b"", b"NaN", b'{"name": NaN}',
+        b"[" * 5000 + b"]" * 5000,
         b'{"name": "\\ud800"}', b'{"name": ' + b"9" * 5000 + b"}", b'{"a":' * 900 + b"1" + b"}" * 900,
     ],
 )  # fmt: skip

@@ -10,7 +10,17 @@ from devices.models import DeviceGroup
 from tests import factories
 from tests.config_merge.api.conftest import Api
 
-KEYS = ["id", "name", "organization", "description", "templates", "context", "meta_data", "created", "modified"]
+KEYS = [
+    "id",
+    "name",
+    "organization",
+    "description",
+    "templates",
+    "context",
+    "meta_data",
+    "created",
+    "modified",
+]
 
 
 def body(org: Any, **fields: Any) -> dict[str, Any]:
@@ -20,7 +30,11 @@ def body(org: Any, **fields: Any) -> dict[str, Any]:
 def test_a_group_has_the_peers_nine_keys_in_order(operator: Api, org: Any) -> None:
     second, first = factories.template(org), factories.template()
     sent = body(
-        org, description="d", templates=[str(first.pk), str(second.pk)], context={"a": "1"}, meta_data={"b": [1]}
+        org,
+        description="d",
+        templates=[str(first.pk), str(second.pk)],
+        context={"a": "1"},
+        meta_data={"b": [1]},
     )
     made = operator.post("group/", sent)
     assert made.status_code == 201, made.json()

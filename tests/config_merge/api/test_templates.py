@@ -13,9 +13,10 @@ from config_merge.services import recompute, reports
 from tests import factories
 from tests.config_merge.api.conftest import Api
 
-KEYS = (
-    "id name organization type backend vpn tags default required notes default_values config created modified"
-).split()
+KEYS = [
+    "id", "name", "organization", "type", "backend", "vpn", "tags", "default", "required", "notes",
+    "default_values", "config", "created", "modified",
+]  # fmt: skip
 
 
 def body(org: Any, **fields: Any) -> dict[str, Any]:
@@ -216,7 +217,9 @@ def test_a_template_in_use_elsewhere_does_not_move(root: Api, org: Any, other: A
 def test_filters(operator: Api, org: Any) -> None:
     factories.template(name="shared")
     factories.template(org, name="generic", required=True)
-    factories.template(org, name="wisp", backend="netjsonconfig.OpenWisp", config={"general": {"hostname": "host-1"}})
+    factories.template(
+        org, name="wisp", backend="netjsonconfig.OpenWisp", config={"general": {"hostname": "host-1"}}
+    )
 
     def found(**query: Any) -> set[str]:
         answer = operator.get("template/", **query)
