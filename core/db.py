@@ -42,15 +42,16 @@ def locked(queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
     return queryset
 
 
-def in_turn(name: str) -> None:
-    """Wait for every other transaction that called this with `name`, until this one ends.
+def in_turn(name: str, *, shared: bool = False) -> None:
+    """Wait for every other transaction that called this with `name`; with `shared`, for those without it only.
 
     Statements that touch many rows lock them in no particular order; two of them at once could each hold what the
     other needs. SQLite's single writer has settled that already. Call it inside a transaction.
     """
     if is_postgresql():
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [name])
+            function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+            cursor.execute(f"SELECT {function}(hashtext(%s))", [name])
 
 
 def bulk_set(

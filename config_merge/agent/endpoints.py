@@ -103,6 +103,15 @@ def addresses_of(request: AgentRequest) -> tuple[str | None, str | None]:
     return request.client, _address(sent) if sent else None
 
 
+def addresses_stand(facts: Facts, last_ip: str | None, management_ip: str | None) -> bool:
+    """Tell whether what a poll says of addresses needs no write; a last address lost to a neighbour needs none."""
+    if facts.management_ip != management_ip:
+        return False
+    return facts.last_ip == last_ip or (
+        facts.last_ip is None and presence.claims.is_fresh(facts.device_id, last_ip)
+    )
+
+
 def poll_hint() -> tuple[str, str]:
     """Return the header that spreads the fleet's polls: the mean interval, give or take a tenth."""
     hints = _poll_hints(settings.MUSTER.poll_seconds)
@@ -120,7 +129,7 @@ def decide(request: AgentRequest, facts: Facts | None) -> AgentResponse | None:
     if (problem := key_problem(request, facts)) is not None:
         return problem
     assert facts is not None and request.operation is not None  # noqa: S101 - key_problem has answered these
-    if facts.is_stale or (facts.last_ip, facts.management_ip) != addresses_of(request):
+    if facts.is_stale or not addresses_stand(facts, *addresses_of(request)):
         return None
     etag = f'"{facts.checksum}"'
     headers = (("ETag", etag), poll_hint())
@@ -158,8 +167,9 @@ def answer(request: AgentRequest) -> AgentResponse:
 def _poll(request: AgentRequest, facts: Facts) -> AgentResponse:
     """Do what stands between a poll and its answer: note new addresses, compute, load the archive."""
     last_ip, management_ip = addresses_of(request)
-    if (facts.last_ip, facts.management_ip) != (last_ip, management_ip):
+    if not addresses_stand(facts, last_ip, management_ip):
         inventory.addresses_set(facts.device_id, last_ip=last_ip, management_ip=management_ip)
+        presence.claims.make(facts.device_id, last_ip)
     if facts.is_stale:
         recompute.recompute_one(facts.config_id)
     for _ in range(5):

@@ -50,7 +50,36 @@ def _plain(key: Any) -> Any:
     return key.hex if isinstance(key, UUID) else key
 
 
+class Claims:
+    """Which device lately claimed which address, a bounded number of them.
+
+    Devices behind one private address would take it from each other at every poll, each time with a write. A device
+    that claimed its address within the last minutes and lost it to a neighbour leaves it there.
+    """
+
+    def __init__(self, *, limit: int = 65_536, seconds: float = 600.0) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._made: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def make(self, device_id: UUID | str, address: str | None) -> None:
+        """Remember a claim."""
+        if address is None:
+            return
+        with self._lock:
+            self._made[(_plain(device_id), address)] = time.monotonic()
+            while len(self._made) > self._limit:
+                self._made.popitem(last=False)
+
+    def is_fresh(self, device_id: UUID | str, address: str | None) -> bool:
+        """Tell whether the device claimed the address lately."""
+        made = self._made.get((_plain(device_id), address or ""))
+        return made is not None and time.monotonic() - made < self._seconds
+
+
 archives = Archives()
+claims = Claims()
 _seen: set[UUID] = set()
 _flushed_at = time.monotonic()
 _guard = threading.Lock()

@@ -12,7 +12,9 @@ from django.db import transaction
 from django.db.models import Case, F, QuerySet, Value, When
 
 from config_merge.models import Config, Status
+from config_merge.services import stale
 from config_merge.status import after_report, clipped_reason
+from core.db import in_turn
 from devices.models import Device
 from tenancy.models import Notification
 from tenancy.services import notify
@@ -39,6 +41,8 @@ def take(report: Report) -> str:
 @transaction.atomic
 def take_many(reports: Sequence[Report]) -> list[str]:
     """Record reports in order; returns the resulting statuses. Safe to repeat."""
+    if len(reports) > 1:
+        in_turn(stale.FLEET, shared=True)
     if len(reports) > 1 and _all_applied(reports):
         return [report.status for report in reports]
     return [_take(report) for report in reports]

@@ -7,6 +7,8 @@ import tarfile
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from config_merge.agent import presence
 from config_merge.models import Config
@@ -273,3 +275,19 @@ def test_a_stale_configuration_is_computed_by_the_poll_itself(registered: Agent)
 def test_unknown_paths_are_404_with_the_header(agent: Agent, path: str, method: str) -> None:
     answered = agent.send(method, f"/controller/{path}")
     assert (answered.status, answered.headers[HEADER]) == (404, "true")
+
+
+def test_devices_behind_one_private_address_do_not_take_turns_writing_it(registered: Agent) -> None:
+    second = other(registered, organization=registered.organization, mac="00:11:22:AA:44:66")
+    for agent in (registered, second):
+        agent.ip = "10.3.3.3"
+        agent.get("checksum")
+    assert (registered.device.last_ip, second.device.last_ip) == (None, "10.3.3.3")
+    with CaptureQueriesContext(connection) as captured:
+        for agent in (registered, second) * 3:
+            assert agent.get("checksum").status == 200
+    assert not [query for query in captured if "UPDATE" in query["sql"]]
+    assert (registered.device.last_ip, second.device.last_ip) == (None, "10.3.3.3")
+    registered.ip = "10.3.3.4"
+    registered.get("checksum")
+    assert registered.device.last_ip == "10.3.3.4"
