@@ -1,0 +1,135 @@
+"""Real threads on a real database: limits hold, nobody is made twice, edits and reports do not trip over each other."""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connections
+
+from config_merge.agent.endpoints import answer
+from config_merge.agent.messages import AgentRequest, operation_of
+from config_merge.models import Config, ConfigRevision, Status, Template
+from config_merge.services import configs, recompute, reports, templates
+from devices.models import Device
+from devices.services import fleet_settings_update
+from tenancy.models import Organization
+from tenancy.services import organization_create
+
+pytestmark = pytest.mark.django_db(transaction=True)
+THREADS = 6
+
+
+@pytest.fixture
+def organization() -> Organization:
+    """An organization."""
+    return organization_create(slug="acme", name="Acme")
+
+
+def together(work: Callable[[int], Any], count: int) -> list[Any]:
+    """Call `work(0)` … `work(count - 1)` on threads that start at the same moment; their results in order."""
+    ready = threading.Barrier(min(THREADS, count))
+
+    def call(number: int) -> Any:
+        if number < ready.parties:
+            ready.wait(10)
+        try:
+            return work(number)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(call, range(count)))
+
+
+def register(organization: Organization, number: int, **changes: str) -> int:
+    """Register a device through the protocol; returns the status."""
+    mac = f"02:00:00:00:00:{number:02X}"
+    fields = {
+        "secret": organization.fleet_settings.shared_secret,
+        "name": mac,
+        "mac_address": mac,
+        "backend": "netjsonconfig.OpenWrt",
+    } | changes
+    return answer(AgentRequest("POST", operation_of("register/"), fields, {}, f"10.0.0.{number}")).status
+
+
+def test_a_device_limit_admits_exactly_its_number(organization: Organization) -> None:
+    fleet_settings_update(organization.fleet_settings, device_limit=5)
+    statuses = together(lambda number: register(organization, number), 18)
+    assert Counter(statuses) == {201: 5, 400: 13}
+    assert Device.objects.count() == 5
+
+
+def test_one_device_registering_many_times_at_once_is_one_device(organization: Organization) -> None:
+    statuses = together(lambda _: register(organization, 7, key="k" * 32), 12)
+    assert set(statuses) <= {201, 400}
+    assert 201 in statuses
+    assert (Device.objects.count(), Config.objects.count()) == (1, 1)
+
+
+def test_edits_polls_and_reports_at_once_end_in_agreement(organization: Organization) -> None:
+    """Twelve devices, two templates edited over and over, workers, polls and reports all at the same time."""
+    made = [
+        templates.template_create(
+            organization=organization,
+            name=f"t{number}",
+            default=True,
+            config={"files": [{"path": f"/t{number}", "mode": "0644", "contents": "0"}]},
+        )
+        for number in range(2)
+    ]
+    devices = [
+        configs.managed_device_create(
+            organization=organization,
+            name=f"ap{number}",
+            mac_address=f"02:00:00:00:01:{number:02X}",
+            config={"context": {"n": str(number)}},
+        )
+        for number in range(12)
+    ]
+
+    def turn(number: int) -> str:
+        choice = random.Random(number)
+        device = devices[number % len(devices)]
+        config = Config.objects.only("pk").get(device=device)
+        match number % 6:
+            case 0 | 1:
+                edited = Template.objects.get(pk=made[number % 2].pk)
+                contents = [{"path": f"/t{number % 2}", "mode": "0644", "contents": str(choice.random())}]
+                templates.template_update(edited, config={"files": contents})
+            case 2:
+                recompute.recompute_chunk(5)
+            case 3:
+                recompute.recompute_one(config.pk)
+            case 4:
+                batch = [reports.Report(Config.objects.get(device=d).pk, d.pk, "applied") for d in devices]
+                reports.take_many(batch)
+            case _:
+                configs.managed_device_update(
+                    Device.objects.get(pk=device.pk), config={"context": {"n": str(choice.random())}}
+                )
+        return "done"
+
+    def safely(number: int) -> str:
+        try:
+            return turn(number)
+        except DatabaseError as error:
+            return str(error)
+
+    assert set(together(safely, 90)) == {"done"}
+    recompute.drain()
+    assert not recompute.stale_configs().exists()
+    for config in Config.objects.select_related("revision"):
+        numbers = sorted(ConfigRevision.objects.filter(config=config).values_list("number", flat=True))
+        assert numbers == list(range(1, config.revision_number + 1))
+        assert config.revision.number == config.revision_number
+        assert config.revision.checksum == config.checksum
+        assert config.status in (Status.MODIFIED, Status.APPLIED)
+        Config.objects.filter(pk=config.pk).update(generation=config.generation + 1)
+    before = dict(Config.objects.values_list("pk", "checksum"))
+    recompute.drain()
+    assert dict(Config.objects.values_list("pk", "checksum")) == before
