@@ -13,6 +13,7 @@ import tempfile
 from urllib.parse import urlsplit, urlunsplit
 
 import django
+import hypothesis
 import redis
 from django.conf import settings
 
@@ -50,6 +51,10 @@ def _prepare() -> None:
 
 
 _prepare()
+# The same examples every time, so that a run says something about the change and not about luck;
+# `make test ARGS=--hypothesis-profile=default` looks for new ones.
+hypothesis.settings.register_profile("steady", derandomize=True)
+hypothesis.settings.load_profile("steady")
 # The conftest.py files below import models.
 django.setup()
 # A test worker that inherited this name would load its settings before this module could prepare them.

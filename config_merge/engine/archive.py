@@ -21,6 +21,8 @@ _BLOCK = 512
 _RECORD = 20 * _BLOCK
 _STORED_LIMIT = 0xFFFF
 _PLAIN_NAME = re.compile(r"[\x21-\x7e]{1,99}")
+# Most files of a device are those of the device before: shorter ones are remembered as packed.
+_REMEMBERED_LENGTH = 8192
 # RFC 1952: deflate, no flags, mtime 0, no extra flags, OS "unknown".
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _STORED_HEADER = b"\x00"
@@ -55,9 +57,12 @@ def _archive(files: Sequence[File]) -> bytes:
     out = [_GZIP_HEADER]
     checksum, size = 0, 0
     for file in files:
-        header, deflated_header = _member(file.path, file.mode, len(file.contents))
-        body = file.contents + bytes(-len(file.contents) % _BLOCK)
-        out += (deflated_header, deflated(body))
+        contents = file.contents
+        header, deflated_header = _member(file.path, file.mode, len(contents))
+        body, deflated_body = (
+            _body(contents) if len(contents) > _REMEMBERED_LENGTH else _body_remembered(contents)
+        )
+        out += (deflated_header, deflated_body)
         checksum = zlib.crc32(body, zlib.crc32(header, checksum))
         size += len(header) + len(body)
     end, deflated_end = _end(2 * _BLOCK + -(size + 2 * _BLOCK) % _RECORD)
@@ -71,6 +76,15 @@ def _member(path: str, mode: str, size: int) -> tuple[bytes, bytes]:
     """A member's tar header, and the same deflated."""
     header = _header(path, mode, size)
     return header, deflated(header)
+
+
+def _body(contents: bytes) -> tuple[bytes, bytes]:
+    """A file's contents as whole blocks, and the same deflated."""
+    body = contents + bytes(-len(contents) % _BLOCK)
+    return body, deflated(body)
+
+
+_body_remembered = lru_cache(maxsize=1024)(_body)
 
 
 @lru_cache(maxsize=2 * _RECORD // _BLOCK)

@@ -1,11 +1,13 @@
 """A NetJSON tree to UCI packages: which converters run, in what order, and what they know of each other.
 
-Invariant: the outcome is that of netjsonconfig 1.3.1's `to_intermediate`, but elements are converted one by
-one, so that those met before cost only a look-up. Wherever elements affect each other (VLAN-filtering
-bridges, sections of one name), they are converted or merged together by the library's own code instead.
+Invariant: the outcome is that of netjsonconfig 1.3.1's `to_intermediate`, but top-level values
+are converted one by one, and within them elements, so that those met before cost only a look-up. Wherever
+elements affect each other (VLAN-filtering bridges, sections of one name), they are converted or merged
+together by the library's own code instead.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -22,9 +24,9 @@ from config_merge.engine.sections import (
     Job,
     Section,
     convert,
-    frozen,
     sections_of,
 )
+from config_merge.engine.strict_json import Part, frozen, thawed
 
 # Converter and top-level key, in the library's order. `Custom` comes after them.
 _ORDER = (
@@ -41,7 +43,14 @@ _ORDER = (
     ("WireguardPeers", "wireguard_peers"),
     ("ZeroTier", "zerotier"),
 )
+# Values that are converted as one element in any case.
+_SINGLE = ("general", "ntp")
 _NUMBERED = frozenset({"Routes", "Rules", "WireguardPeers"})
+
+
+# As for single elements (see sections), whose sections are shared with what is remembered here.
+_REMEMBERED = 2048
+_REMEMBERED_LENGTH = 8192
 
 
 class Conversion(NamedTuple):
@@ -55,93 +64,153 @@ class _Element(NamedTuple):
     """One element of a top-level key; the whole value, with position None, when it is no list."""
 
     position: int | None
-    value: Any
     frozen: bytes
 
 
 class _State(NamedTuple):
     tree: Mapping[str, Any]
+    parts: Mapping[str, Part]
     backend: Backend
     dsa: bool
     packages: dict[str, list[Section]]
     files: list[Any]
 
 
-def converted(tree: Mapping[str, Any], *, backend: Backend, dsa: bool) -> Conversion:
-    """The UCI sections of a tree that `plain_object` returned. Raises InvalidConfiguration."""
+class _Part(NamedTuple):
+    """The whole input of the conversion of a top-level value.
+
+    `block` is the value as `frozen_part` returns it; `context` is frozen too: for "Interfaces" the pair of
+    DNS keys, for "Wireless" the bridges of each interface, for "ZeroTier" the file list.
+    """
+
+    converter: str
+    key: str
+    dsa: bool
+    quoted_words: bool
+    block: Part
+    context: bytes
+
+
+def converted(
+    tree: Mapping[str, Any], parts: Mapping[str, Part], *, backend: Backend, dsa: bool
+) -> Conversion:
+    """The UCI sections of a tree and its parts as `frozen_parts` returned them. Raises
+    InvalidConfiguration."""
     files = tree.get("files", [])
     if not isinstance(files, list):
         raise InvalidConfiguration("files must be a list", path="#/files")
-    for key in ("general", "ntp"):
+    for key in _SINGLE:
         if isinstance(tree.get(key), list):
             raise InvalidConfiguration(f"{key} must be an object", path=fragment((key,)))
-    state = _State(tree=tree, backend=backend, dsa=dsa, packages={}, files=list(files))
-    elements = {key: _elements(tree[key]) for _, key in _ORDER if key in tree}
+    state = _State(tree=tree, parts=parts, backend=backend, dsa=dsa, packages={}, files=list(files))
     for name, key in _ORDER:
         if key in tree:
-            _merge_in(state, _converted_key(state, name, key, elements[key]))
+            result = _converted_part(state, name, key, _context(state, name))
+            _merge_in(state, result.sections)
+            if name == "ZeroTier":
+                state.files[:] = result.files
+            else:
+                state.files.extend(result.files)
     for key in sorted(tree.keys() - backend.schema["properties"].keys()):
         if is_package(tree[key]):
             require_package_name(key)
-            _merge_in(state, list(_custom(state, key, tree[key])))
+            _merge_in(state, _converted_part(state, "Custom", key, b"").sections)
     return Conversion(packages=state.packages, files=state.files)
 
 
-def _elements(value: Any) -> list[_Element]:
-    if isinstance(value, list):
-        return [_Element(index, item, frozen(item)) for index, item in enumerate(value)]
-    return [_whole(value)]
+def _context(state: _State, name: str) -> bytes:
+    match name:
+        case "Interfaces":
+            return frozen([state.tree.get("dns_servers"), state.tree.get("dns_search")])
+        case "Wireless":
+            return frozen(_bridges(state))
+        case "ZeroTier":
+            return frozen(state.files)
+    return b""
 
 
-def _whole(value: Any) -> _Element:
-    return _Element(None, value, frozen(value))
+def _converted_part(state: _State, name: str, key: str, context: bytes) -> Converted:
+    block = state.parts[key]
+    part = _Part(name, key, state.dsa, state.backend.quoted_words, block, context)
+    if key in _SINGLE:
+        return _run(part, _whole(part), None)
+    length = len(block) if isinstance(block, bytes) else sum(map(len, block))
+    if length + len(context) > _REMEMBERED_LENGTH:
+        return _convert_part(part)
+    return _convert_part_remembered(part)
 
 
-def _converted_key(state: _State, name: str, key: str, elements: list[_Element]) -> list[Section]:
-    if name == "Interfaces":
-        return _interfaces(state, elements)
-    if name == "Wireless":
-        return _wireless(state, elements)
-    if name == "ZeroTier":
-        result = _run(state, name, key, _whole(state.tree[key]), frozen(state.files))
-        state.files[:] = result.files
-        return list(result.sections)
+def _convert_part(part: _Part) -> Converted:
+    elements = _elements(part.block)
+    match part.converter:
+        case "ZeroTier":
+            return _run(part, _whole(part), part.context)
+        case "Interfaces":
+            return _interfaces(part, elements)
+        case "Wireless":
+            return _wireless(part, elements)
+        case "Custom":
+            return _custom(part, elements)
+    numbered = part.converter in _NUMBERED
+    return _joined(
+        _run(part, element, element.position + 1 if numbered and element.position is not None else None)
+        for element in elements
+    )
+
+
+_convert_part_remembered = lru_cache(maxsize=_REMEMBERED)(_convert_part)
+
+
+def _joined(results: Iterable[Converted]) -> Converted:
     sections: list[Section] = []
-    for element in elements:
-        number = (element.position or 0) + 1 if name in _NUMBERED else None
-        result = _run(state, name, key, element, number)
+    files: list[Mapping[str, Any]] = []
+    for result in results:
         sections += result.sections
-        state.files.extend(result.files)
-    return sections
+        files += result.files
+    return Converted(tuple(sections), tuple(files))
 
 
-def _interfaces(state: _State, elements: list[_Element]) -> list[Section]:
+def _elements(block: Part) -> list[_Element]:
+    if isinstance(block, tuple):
+        return [_Element(index, item) for index, item in enumerate(block)]
+    return [_Element(None, block)]
+
+
+def _whole(part: _Part) -> _Element:
+    block = part.block
+    return _Element(None, frozen([thawed(item) for item in block]) if isinstance(block, tuple) else block)
+
+
+def _interfaces(part: _Part, elements: list[_Element]) -> Converted:
     """Interface by interface, unless one affects another: then all at once."""
-    dns = frozen([state.tree.get("dns_servers"), state.tree.get("dns_search")])
-    if not (state.dsa and any(_filters_vlans(element.value) for element in elements)):
-        sections: list[Section] = []
-        for element in elements:
-            sections += _run(state, "Interfaces", "interfaces", element, dns).sections
-        if len({section.name for section in sections}) == len(sections):
-            return sections
-    return list(_run(state, "AllInterfaces", "interfaces", _whole(state.tree["interfaces"]), dns).sections)
+    if not (part.dsa and any(map(_filters_vlans, elements))):
+        result = _joined(_run(part, element, part.context) for element in elements)
+        if len({section.name for section in result.sections}) == len(result.sections):
+            return result
+    return _run(part._replace(converter="AllInterfaces"), _whole(part), part.context)
 
 
-def _filters_vlans(interface: Any) -> bool:
+def _filters_vlans(element: _Element) -> bool:
+    # The bytes rule it out for most, so that they need not be read.
+    if b"vlan_filtering" not in element.frozen:
+        return False
+    interface = thawed(element.frozen)
     return isinstance(interface, dict) and bool(interface.get("vlan_filtering"))
 
 
-def _wireless(state: _State, elements: list[_Element]) -> list[Section]:
+def _wireless(part: _Part, elements: list[_Element]) -> Converted:
     """The wifi-iface sections of wireless interfaces, joined to the bridges that name them as members."""
-    bridges = _bridges(state)
-    sections: list[Section] = []
+    bridges = thawed(part.context)
+    results: list[Converted] = []
     for element in elements:
-        if isinstance(element.value, dict) and "wireless" in element.value:
-            member = element.value.get("name")
+        if b"wireless" not in element.frozen:
+            continue
+        interface = thawed(element.frozen)
+        if isinstance(interface, dict) and "wireless" in interface:
+            member = interface.get("name")
             joined = bridges.get(member) if isinstance(member, str) else None
-            context = None if joined is None else tuple(joined)
-            sections += _run(state, "Wireless", "interfaces", element, context).sections
-    return sections
+            results.append(_run(part, element, None if joined is None else tuple(joined)))
+    return _joined(results)
 
 
 def _bridges(state: _State) -> dict[str, list[str]]:
@@ -156,31 +225,26 @@ def _bridges(state: _State) -> dict[str, list[str]]:
     return bridges
 
 
-def _custom(state: _State, key: str, values: list[Any]) -> Iterator[Section]:
+def _custom(part: _Part, elements: list[_Element]) -> Converted:
     """A top-level list the schema does not know: each object with a `config_name` is a section of that
     package."""
-    number = 0
-    for index, value in enumerate(values):
-        if isinstance(value, dict) and "config_name" in value:
-            number += 1
-            element = _Element(index, value, frozen(value))
-            yield from _run(state, "Custom", key, element, (key, number)).sections
+    named = [element for element in elements if _has_config_name(thawed(element.frozen))]
+    return _joined(_run(part, element, (part.key, number)) for number, element in enumerate(named, 1))
 
 
-def _run(
-    state: _State,
-    name: str,
-    key: str,
-    element: _Element,
-    context: Context,
-) -> Converted:
+def _has_config_name(value: Any) -> bool:
+    return isinstance(value, dict) and "config_name" in value
+
+
+def _run(part: _Part, element: _Element, context: Context) -> Converted:
     try:
-        return convert(Job(name, state.dsa, state.backend.quoted_words, element.frozen, context))
+        return convert(Job(part.converter, part.dsa, part.quoted_words, element.frozen, context))
     except LIBRARY_ERRORS as error:
-        raise _unrenderable(error, (key,) if element.position is None else (key, element.position)) from error
+        path = (part.key,) if element.position is None else (part.key, element.position)
+        raise _unrenderable(error, path) from error
 
 
-def _merge_in(state: _State, sections: list[Section]) -> None:
+def _merge_in(state: _State, sections: Iterable[Section]) -> None:
     """Adds one converter's sections; sections of one name in one package become one, by the library's
     rules."""
     arrived: dict[str, list[Section]] = {}

@@ -17,7 +17,7 @@ from config_merge.engine.errors import InvalidConfiguration, fragment
 from config_merge.engine.legacy_scripts import with_explicit_radios, with_scripts
 from config_merge.engine.places import DEFAULT_MODE, archive_path, file_mode
 from config_merge.engine.sections import Section
-from config_merge.engine.strict_json import plain_object
+from config_merge.engine.strict_json import frozen_part, frozen_parts
 from config_merge.engine.types import Artefact, File
 from config_merge.engine.uci import package_texts
 
@@ -37,10 +37,11 @@ def render(*, backend: str, tree: Mapping[str, Any], os: str = "") -> Artefact:
     ('etc/config/system', b"config system 'system'\\n\\toption hostname 'ap1'\\n")
     """
     language = backend_named(backend)
-    tree = plain_object(tree)
-    if language.legacy_scripts:
+    tree, parts = frozen_parts(tree)
+    if language.legacy_scripts and "radios" in tree:
         tree = with_explicit_radios(tree)
-    conversion = converted(tree, backend=language, dsa=language.follows_os and speaks_dsa(os))
+        parts["radios"] = frozen_part(tree["radios"])
+    conversion = converted(tree, parts, backend=language, dsa=language.follows_os and speaks_dsa(os))
     extra = list(_extra_files(conversion.files))
     if language.legacy_scripts:
         extra = list(_extra_files(with_scripts(tree, files=conversion.files)))

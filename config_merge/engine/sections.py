@@ -9,8 +9,6 @@ only `interfaces` reads beyond its own element (DNS keys, bridge VLANs of earlie
 (the bridges an interface is a member of); `openvpn` adds to `files`, and `zerotier` rewrites them.
 """
 
-import json
-import marshal
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from types import SimpleNamespace
@@ -19,6 +17,7 @@ from typing import Any, NamedTuple
 from netjsonconfig.backends.openwrt import converters
 from netjsonconfig.exceptions import NetJsonConfigException
 
+from config_merge.engine.strict_json import frozen, thawed
 from config_merge.engine.uci import block_text
 
 # What the library lets escape when a stored tree does not fit its schema.
@@ -34,8 +33,7 @@ LIBRARY_ERRORS = (
 # Together they bound the memory: a remembered conversion takes a few times the length of its input.
 _REMEMBERED = 4096
 _REMEMBERED_LENGTH = 4096
-# Cycles and NaN were refused by `plain_object`.
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
+_CONTAINERS = (dict, list)
 
 
 class Section(NamedTuple):
@@ -73,24 +71,20 @@ class Converted(NamedTuple):
     files: tuple[Mapping[str, Any], ...]
 
 
-def frozen(value: Any) -> bytes:
-    """Plain JSON as a dictionary key. Equal bytes mean equal values of equal types; it lives in this
-    process only.
-
-    >>> frozen([1, "a"]) == frozen([1, "a"]), frozen([1]) == frozen([True])
-    (True, False)
-    """
-    # Version 2 of the format ignores which strings happen to be shared, and takes a sixth of JSON's time.
-    return marshal.dumps(value, 2)
-
-
 def with_sorted_keys(value: Any) -> Any:
     """A deep copy of plain JSON that does not show in what order keys came.
 
     >>> with_sorted_keys({"b": [{"d": 1, "c": 2}], "a": 3})
     {'a': 3, 'b': [{'c': 2, 'd': 1}]}
     """
-    return json.loads(_canonical(value))
+    if isinstance(value, dict):
+        return {
+            key: with_sorted_keys(item) if isinstance(item, _CONTAINERS) else item
+            for key, item in sorted(value.items())
+        }
+    if isinstance(value, list):
+        return [with_sorted_keys(item) if isinstance(item, _CONTAINERS) else item for item in value]
+    return value
 
 
 def convert(job: Job) -> Converted:
@@ -134,15 +128,33 @@ _convert_remembered = lru_cache(maxsize=_REMEMBERED)(_convert)
 
 
 def _interfaces(job: Job, block: Any, config: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    converter = converters.Interfaces(_library(config, job.dsa))
+    converter = _Interfaces(_library(config, job.dsa))
     if job.converter == "AllInterfaces":
         config["interfaces"] = block
         whole: dict[str, list[dict[str, Any]]] = converter.to_intermediate()
         return whole
     aside = _Aside()
     result: dict[str, list[dict[str, Any]]] = {"network": aside}
-    converter.to_intermediate_loop(block, result, None)
+    converter.to_intermediate_loop(_Block(block), result, None)
     return {"network": [*aside.kept, *result["network"]]}
+
+
+class _Block(dict[str, Any]):
+    """An object of plain JSON that `copy.deepcopy`, which the library calls many times, copies in C."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Block":
+        return _Block(thawed(frozen(dict(self))))
+
+
+class _Interfaces(converters.Interfaces):  # type: ignore[misc]
+    """The library's converter, on objects whose copies do not take most of the time."""
+
+    def sorted_dict(self, dict_: Mapping[str, Any]) -> _Block:
+        return _Block(sorted(dict_.items()))
+
+    def get_copy(self, dict_: Mapping[str, Any], key: str, default: Any = None) -> Any:
+        # `config` and its elements belong to this conversion: nobody sees that they change.
+        return dict_.get(key, default)
 
 
 class _Aside(list[dict[str, Any]]):
@@ -175,4 +187,4 @@ def _library(config: dict[str, Any], dsa: bool) -> SimpleNamespace:
 
 
 def _thawed(data: bytes) -> Any:
-    return with_sorted_keys(marshal.loads(data))  # noqa: S302 - written by `frozen` in this process
+    return with_sorted_keys(thawed(data))

@@ -23,13 +23,16 @@ def block_text(block: Mapping[str, Any], *, quoted_words: bool) -> str:
     mark = "'" if quoted_words else ""
     lines = [f"config {mark}{block['.type']}{mark} '{_quotable(block['.name'])}'\n"]
     for key, value in block.items():
-        if value is None or value == "" or key.startswith("."):
+        if value is None or value == "" or key[:1] == ".":
             continue
-        if isinstance(value, list | tuple | dict):
+        if isinstance(value, str):
+            text = _quotable(value) if "'" in value else value
+            lines.append(f"\toption {mark}{key}{mark} '{text}'\n")
+        elif isinstance(value, list | tuple | dict):
             lines += [f"\tlist {mark}{key}{mark} '{_quotable(item)}'\n" for item in value]
         else:
             plain = int(value) if isinstance(value, bool) else value
-            lines.append(f"\toption {mark}{key}{mark} '{_quotable(plain)}'\n")
+            lines.append(f"\toption {mark}{key}{mark} '{plain}'\n")
     lines.append("\n")
     return "".join(lines)
 

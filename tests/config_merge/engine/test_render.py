@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config_merge.engine import EngineError, InvalidConfiguration, render, speaks_dsa
+from config_merge.engine.archive import _body_remembered
+from config_merge.engine.convert import _convert_part_remembered
 from config_merge.engine.sections import LIBRARY_ERRORS, _convert_remembered
+from config_merge.engine.strict_json import _is_fine_remembered
 from tests.config_merge.engine.samples import (
     ACCESS_POINT,
     CORPUS,
@@ -30,6 +33,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:__int__ returned non-int:Depreca
 OLD = "OpenWrt 19.07.8 r11364-ef56c85848"
 NEW = "OpenWrt 23.05.2 r23630-842932a63d"
 _KINDS = [(OPENWRT, NEW), (OPENWRT, OLD), (OPENWISP, "")]
+
+
+def forget() -> None:
+    for memory in (_body_remembered, _convert_part_remembered, _convert_remembered, _is_fine_remembered):
+        memory.cache_clear()
 
 
 def by_the_library(backend: str, os: str, tree: dict[str, Any]) -> bytes:
@@ -123,14 +131,14 @@ def test_key_order_and_earlier_renderings_do_not_change_the_bytes(
 
     warm = rendered(tree)
     assert rendered(shuffled(tree)) == warm
-    _convert_remembered.cache_clear()
+    forget()
     assert rendered(plain(tree)) == warm
 
 
 def test_threads_get_the_same_bytes() -> None:
     trees = [ACCESS_POINT | {"general": {"hostname": f"ap{number % 7}"}} for number in range(200)]
     expected = [render(backend=OPENWRT, tree=tree).md5 for tree in trees[:7]]
-    _convert_remembered.cache_clear()
+    forget()
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda tree: render(backend=OPENWRT, tree=tree).md5, trees))
     assert found == [expected[number % 7] for number in range(200)]
