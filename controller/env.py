@@ -293,7 +293,7 @@ class Environment:
     )
     token_rate: str = _variable(
         "TOKEN_RATE",
-        "How often one address may ask for an API token, as number/period.",
+        "How often one address may ask for an API token or sign in to the admin, as number/period.",
         parse=_rate,
         default="30/min",
     )

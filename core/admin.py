@@ -20,6 +20,7 @@ from unfold.widgets import (
     UnfoldAdminTextareaWidget,
 )
 
+from core.api_fields import MAX_DEPTH, problem_with
 from core.canonical import canonical_json
 
 
@@ -77,6 +78,13 @@ class TypedJson(str):
     """Text of a JSON field as a person typed it, to be shown again unchanged."""
 
 
+# The same limits as over REST.
+PROBLEMS = {
+    "null_character": "Null characters are not allowed.",
+    "too_deep": f"The supplied value is nested too deeply (at most {MAX_DEPTH} levels).",
+}
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
@@ -85,13 +93,17 @@ def parse_json(text: str) -> Any:
     """Parse JSON that can be stored and rendered. Raises ValidationError that names line and column."""
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
-        canonical_json(value)
+        problem = problem_with(value)
+        if problem is None:
+            canonical_json(value)
     except json.JSONDecodeError as error:
         raise ValidationError(
             f"Not valid JSON: {error.msg} (line {error.lineno}, column {error.colno}).", code="invalid"
         ) from error
     except (ValueError, RecursionError) as error:
         raise ValidationError("Not valid JSON that can be stored.", code="invalid") from error
+    if problem is not None:
+        raise ValidationError(PROBLEMS[problem], code=problem)
     return value
 
 

@@ -3,6 +3,8 @@
 Invariant: a bad page number or a malformed id is answered like an unknown one.
 """
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.admin.apps import AdminConfig
@@ -19,6 +21,8 @@ class House(UnfoldAdminSite):
     site_title = site_header = "Muster"
     index_title = "Dashboard"
     enable_nav_sidebar = True
+    # How long an address must wait before it may try to sign in, in seconds; None when it may. Set by tenancy.
+    sign_in_wait: Callable[[HttpRequest], float | None] | None = None
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Search models by name; a page that is not there is a 404."""
@@ -26,6 +30,17 @@ class House(UnfoldAdminSite):
             return super().search(request, extra_context)
         except (ValueError, InvalidPage) as error:
             raise Http404 from error
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Sign in; an address that tries too often is sent away for a while."""
+        wait = self.sign_in_wait(request) if self.sign_in_wait and request.method == "POST" else None
+        if wait is None:
+            return super().login(request, extra_context)
+        answer = HttpResponse(
+            "Too many attempts from this address. Try again later.", status=429, content_type="text/plain"
+        )
+        answer["Retry-After"] = str(math.ceil(wait))
+        return answer
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Put our own "view on site" before Django's."""

@@ -6,19 +6,36 @@ PostgreSQL everyone who asks while a query is under way shares the next one (`ke
 """
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
 import psycopg
-from django.db import connection
+from django.db import Error, connection
 
 Row = tuple[Any, ...]
+# Readers use the drivers themselves, whose errors are not Django's.
+DATABASE_ERRORS: tuple[type[Exception], ...] = (Error, psycopg.Error, sqlite3.Error)
+# What Django adds to the connection's own parameters, and what the reader decides itself.
+_NOT_PARAMETERS = frozenset(
+    {
+        "pool",
+        "server_side_binding",
+        "isolation_level",
+        "assume_role",
+        "cursor_factory",
+        "context",
+        "prepare_threshold",
+        "autocommit",
+        "row_factory",
+    }
+)
 
 
 class RowReader(Protocol):
-    """Reads the row whose first column is the key."""
+    """Reads the row whose first column is the key; raises one of DATABASE_ERRORS."""
 
     async def get(self, key: UUID) -> Row | None:
         """Return the row, or None."""
@@ -42,21 +59,42 @@ class SqliteReader:
 
     async def get(self, key: UUID) -> Row | None:
         """Return the row, or None."""
-        if self._connection is None:
-            self._connection = self._open()
+        try:
+            return self._read(key)
+        except sqlite3.Error:
+            # Whatever is wrong with the connection is not wrong with the next one.
+            self._drop()
+            raise
+
+    def _read(self, key: UUID) -> Row | None:
         loop = asyncio.get_running_loop()
         if self._turn_of is not loop:
             # A loop that was closed in the middle of a turn has left its transaction behind.
             self._end()
+        if self._connection is None:
+            self._connection = self._open()
+        if self._turn_of is not loop:
             self._connection.execute("BEGIN")
             self._turn_of = loop
             loop.call_soon(self._end)
-        return self._connection.execute(self._sql, (key.hex,)).fetchone()
+        row: Row | None = self._connection.execute(self._sql, (key.hex,)).fetchone()
+        return row
 
     def _end(self) -> None:
         self._turn_of = None
         if self._connection is not None and self._connection.in_transaction:
-            self._connection.execute("COMMIT")
+            try:
+                self._connection.execute("COMMIT")
+            except sqlite3.Error:
+                # It was a transaction of reads: nothing is lost with it.
+                self._drop()
+
+    def _drop(self) -> None:
+        held, self._connection = self._connection, None
+        self._turn_of = None
+        if held is not None:
+            with contextlib.suppress(sqlite3.Error):
+                held.close()
 
     def _open(self) -> sqlite3.Connection:
         name = str(connection.settings_dict["NAME"])
@@ -69,10 +107,7 @@ class SqliteReader:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-            self._turn_of = None
+        self._drop()
 
 
 class PostgresqlReader:
@@ -104,11 +139,15 @@ class PostgresqlReader:
     async def _answer(self, batch: dict[UUID, "asyncio.Future[Row | None]"]) -> None:
         try:
             rows = {row[0]: row for row in await self._fetch(list(batch))}
-        except psycopg.Error as error:
-            await self.close()
+        except asyncio.CancelledError:
+            for future in batch.values():
+                future.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - it is raised in every request that waits for this query
             for future in batch.values():
                 future.set_exception(error)
                 future.exception()
+            await self.close()
             return
         for key, future in batch.items():
             future.set_result(rows.get(key))
@@ -128,16 +167,24 @@ class PostgresqlReader:
         return []
 
     async def _open(self) -> "psycopg.AsyncConnection[Row]":
-        parameters = connection.get_connection_params()
-        allowed = ("host", "port", "dbname", "user", "password", "sslmode", "sslrootcert", "connect_timeout")
-        wanted = {name: value for name, value in parameters.items() if name in allowed}
+        wanted = libpq_parameters(connection.get_connection_params())
         return await psycopg.AsyncConnection.connect(**wanted, autocommit=True)
 
     async def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:
             held, self._connection = self._connection, None
-            await held.close()
+            with contextlib.suppress(psycopg.Error, OSError):
+                await held.close()
+
+
+def libpq_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of Django's connection that are the server's or libpq's, such as `sslcert`.
+
+    >>> libpq_parameters({"host": "db", "options": "-c jit=off", "prepare_threshold": None})
+    {'host': 'db', 'options': '-c jit=off'}
+    """
+    return {name: value for name, value in parameters.items() if name not in _NOT_PARAMETERS}
 
 
 def row_reader(*, columns: str, source: str, key: str) -> RowReader:

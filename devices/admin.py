@@ -48,9 +48,9 @@ class FleetSettingsAdmin(ScopedAdmin):
         return False
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Mask the secret."""
+        """Mask the secret, and post beside it what it was when the form was rendered."""
         if db_field.name == "shared_secret":
-            kwargs["widget"] = SecretInput()
+            kwargs |= {"widget": SecretInput(), "show_hidden_initial": True}
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     @display(description="Devices", ordering="devices")
@@ -67,8 +67,11 @@ class FleetSettingsAdmin(ScopedAdmin):
         return f"{obj.device_limit:,}" if obj.device_limit else "unlimited"
 
     def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> FleetSettings:
-        """Change through the service."""
-        return services.fleet_settings_update(obj, **form.values())
+        """Change through the service; a secret nobody edited here may have been replaced since."""
+        values = form.values()
+        if "shared_secret" not in form.changed_data:
+            values.pop("shared_secret", None)
+        return services.fleet_settings_update(obj, **values)
 
     def get_urls(self) -> list[URLPattern]:
         """Add the rotation of the secret."""

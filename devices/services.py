@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import transaction
 
+from core.changes import changed_row, store
 from core.crypto import digest
 from core.db import in_turn, locked
 from core.errors import Conflict, Forbidden
@@ -62,21 +63,19 @@ def fleet_settings_create(event: OrganizationCreated) -> None:
 @transaction.atomic
 def fleet_settings_update(settings_row: FleetSettings, **changes: Any) -> FleetSettings:
     """Change secret, limit, registration or variables of an organization. Raises ValidationError."""
-    before = FleetSettings.objects.get(pk=settings_row.pk)
-    for name, value in changes.items():
-        setattr(settings_row, name, value)
-    settings_row.shared_secret_digest = digest(settings_row.shared_secret)
-    settings_row.full_clean(exclude=["shared_secret_digest"])
-    taken = FleetSettings.objects.filter(shared_secret_digest=settings_row.shared_secret_digest)
-    if len(settings_row.shared_secret) < 8 or taken.exclude(pk=settings_row.pk).exists():
+    row, before = changed_row(settings_row, changes)
+    row.shared_secret_digest = digest(row.shared_secret)
+    row.full_clean(exclude=["shared_secret_digest"])
+    taken = FleetSettings.objects.filter(shared_secret_digest=row.shared_secret_digest)
+    if len(row.shared_secret) < 8 or taken.exclude(pk=row.pk).exists():
         raise ValidationError({"shared_secret": "Choose another secret: it is too short or in use."})
-    limit = settings_row.device_limit
+    limit = row.device_limit
     if limit and limit != before.device_limit:
-        count = Device.objects.filter(organization_id=settings_row.pk).count()
+        count = Device.objects.filter(organization_id=row.pk).count()
         if limit < count:
             raise ValidationError({"device_limit": f"The organization already has {count} devices."})
-    settings_row.save()
-    if settings_row.context != before.context:
+    changed = store(row, before=before, onto=settings_row)
+    if "context" in changed:
         publish(OrganizationVariablesChanged(organization_id=settings_row.pk))
     return settings_row
 
@@ -97,15 +96,13 @@ def group_create(**fields: Any) -> DeviceGroup:
 @transaction.atomic
 def group_update(group: DeviceGroup, **changes: Any) -> DeviceGroup:
     """Change the named fields of a group. Its organization stays. Raises ValidationError."""
-    before = DeviceGroup.objects.get(pk=group.pk)
-    for name, value in changes.items():
-        setattr(group, name, value)
-    if group.organization_id != before.organization_id and group.devices.exists():
+    row, before = changed_row(group, changes)
+    if row.organization_id != before.organization_id and row.devices.exists():
         raise ValidationError({"organization": "A group with devices cannot move to another organization."})
-    _check_group_meta(group)
-    group.full_clean()
-    group.save()
-    if group.context != before.context:
+    _check_group_meta(row)
+    row.full_clean()
+    changed = store(row, before=before, onto=group)
+    if "context" in changed:
         publish(GroupVariablesChanged(group_id=group.pk))
     return group
 
@@ -192,31 +189,22 @@ def device_create(*, check_limit: bool = True, **fields: Any) -> Device:
 @transaction.atomic
 def device_update(device: Device, **changes: Any) -> frozenset[str]:
     """Change the named fields; returns those whose value really changed. Raises ValidationError, Forbidden."""
-    before = locked(Device.objects.filter(pk=device.pk)).get()
+    row, before = changed_row(device, changes)
     if before.is_deactivated:
         raise Forbidden("The device is deactivated.")
-    for name, value in changes.items():
-        setattr(device, name, value)
     if not changes.get("key", "x"):
-        device.key = before.key
-    _normalise(device)
-    if device.organization_id != before.organization_id:
-        row = FleetSettings.objects.select_related("organization").get(pk=device.organization_id)
-        limit_check(organization_id=row.pk, organization_name=row.organization.name, limit=row.device_limit)
-    _full_clean(device)
-    changed = frozenset(
-        name for name in DEVICE_FIELDS if getattr(device, _attname(name)) != getattr(before, _attname(name))
-    )
+        row.key = before.key
+    _normalise(row)
+    if row.organization_id != before.organization_id:
+        fleet = FleetSettings.objects.select_related("organization").get(pk=row.organization_id)
+        limit_check(
+            organization_id=fleet.pk, organization_name=fleet.organization.name, limit=fleet.device_limit
+        )
+    _full_clean(row)
+    changed = store(row, before=before, onto=device) & DEVICE_FIELDS
     if changed:
-        device.save()
         publish(DeviceChanged(device_id=device.pk, fields=changed))
     return changed
-
-
-def _attname(name: str) -> str:
-    field: Any = Device._meta.get_field(name)
-    attname: str = field.attname
-    return attname
 
 
 @transaction.atomic

@@ -26,12 +26,14 @@ from tenancy.admin_base import (
     several,
 )
 from tenancy.admin_members import MembershipInline
+from tenancy.admin_sign_in import sign_in_wait
 from tenancy.models import ApiToken, Membership, Notification, Organization, User
 from tenancy.queries import organization_ids_where
 
 LEVEL_TONES = {"info": "info", "warning": "warning", "error": "danger"}
 
 admin.site.unregister(Group)
+admin.site.sign_in_wait = sign_in_wait  # type: ignore[attr-defined]
 
 
 @admin.register(Organization)

@@ -12,10 +12,17 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
-from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, ValidationError
-from django.db import IntegrityError, models, transaction
+from django.core.exceptions import (
+    NON_FIELD_ERRORS,
+    FieldDoesNotExist,
+    ObjectDoesNotExist,
+    PermissionDenied,
+    ValidationError,
+)
+from django.db import DataError, IntegrityError, models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -52,6 +59,10 @@ def refusals() -> Iterator[None]:
         raise Refused(ValidationError(str(error))) from error
     except IntegrityError as error:
         raise Refused(ValidationError("The change conflicts with another object.")) from error
+    except DataError as error:
+        raise Refused(ValidationError("The database cannot store one of the values.")) from error
+    except ObjectDoesNotExist as error:
+        raise Refused(ValidationError("The object does not exist any more.")) from error
 
 
 def reason_of(refused: Refused) -> str:
@@ -247,11 +258,41 @@ class ScopedAdmin(ScopedPermissions, ModelAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show why an action on several objects did nothing."""
+        if ACTION_CHECKBOX_NAME in request.POST:
+            self._drop_malformed_selection(request)
         try:
             return super().changelist_view(request, extra_context)
         except Refused as refused:
             messages.error(request, reason_of(refused))
             return HttpResponseRedirect(request.get_full_path())
+
+    def _drop_malformed_selection(self, request: HttpRequest) -> None:
+        """Leave only keys in the selection that could exist; without any, nothing is selected."""
+        primary: Any = self.opts.pk
+        keys = []
+        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            with contextlib.suppress(ValidationError):
+                primary.to_python(key)
+                keys.append(key)
+        posted: Any = request.POST.copy()
+        posted.setlist(ACTION_CHECKBOX_NAME, keys)
+        request.POST = posted
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Filter by declared filters and own columns only: behind a relation may be another organization's rows."""
+        declared = {getattr(entry, "parameter_name", None) for entry in self.get_list_filter(request)}
+        if lookup in declared:
+            return True
+        name, *path = lookup.split("__")
+        try:
+            field: Any = self.opts.pk if name == "pk" else self.opts.get_field(name)
+        except FieldDoesNotExist:
+            return False
+        if not field.concrete or field.many_to_many:
+            return False
+        if field.is_relation and path not in ([], ["exact"], ["in"], ["isnull"]):
+            return False
+        return super().lookup_allowed(lookup, value, request)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from core.changes import changed_row, store
 from core.clock import now
 from core.crypto import digest
 from core.events import publish
@@ -32,10 +33,9 @@ def organization_create(*, slug: str, name: str = "", **fields: Any) -> Organiza
 @transaction.atomic
 def organization_update(organization: Organization, **changes: Any) -> Organization:
     """Change the named fields. Raises ValidationError."""
-    for name, value in changes.items():
-        setattr(organization, name, value)
-    organization.full_clean()
-    organization.save()
+    row, before = changed_row(organization, changes)
+    row.full_clean()
+    store(row, before=before, onto=organization)
     return organization
 
 
@@ -75,12 +75,11 @@ def user_create(*, username: str, password: str | None, **fields: Any) -> User:
 @transaction.atomic
 def user_update(user: User, *, password: str | None = None, **changes: Any) -> User:
     """Change the named fields of a user, and the password when one is given. Raises ValidationError."""
-    for name, value in changes.items():
-        setattr(user, name, value)
+    row, before = changed_row(user, changes)
     if password is not None:
-        user.set_password(password)
-    user.full_clean()
-    user.save()
+        row.set_password(password)
+    row.full_clean()
+    store(row, before=before, onto=user)
     return user
 
 

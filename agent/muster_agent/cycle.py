@@ -68,6 +68,9 @@ class Cycle:
         address = session.management_ip(patient=True) if announce_address else ""
         poll = self._poll(address)
         self.hint = poll.hint
+        if poll.checksum != self._rejected:
+            # The controller has moved on; should it come back to that configuration, it wants another try.
+            self._rejected = ""
         self._settle_debt(poll.checksum)
         memory = session.store.memory()
         if poll.checksum == memory.applied:

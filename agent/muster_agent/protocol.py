@@ -155,12 +155,10 @@ def report_request(
 ) -> Request:
     """1A.6. `reason` must already be cut by `error_reason`.
 
-    The checksum of what was really applied goes along, so that a controller whose configuration moved on meanwhile
-    does not believe this device up to date; controllers that do not know the parameter pass over it.
+    The checksum of what was applied or refused goes along, so that a controller whose configuration moved on meanwhile
+    does not take this for a word about the new one; controllers that do not know the parameter pass over it.
     """
-    form = [("key", identity.key), ("status", status)]
-    if status == "applied":
-        form.append(("checksum", checksum))
+    form = [("key", identity.key), ("status", status), ("checksum", checksum)]
     if status == "error" and reason:
         form.append(("error_reason", reason))
     url = _path(base, style, "report-status", identity.uuid)

@@ -107,20 +107,22 @@ def forget_secret(settings: Settings) -> Settings:
 
 
 def announce_start(session: Session, identity: Identity, *, just_registered: bool) -> None:
-    """Step 3: after a boot a random delay, the hook and update-info; after a mere restart only the hook."""
-    memory = session.store.memory()
+    """Step 3: after a boot a random delay, the hook and update-info; after a mere restart only the hook.
+
+    The boot counts as announced once update-info was sent: an agent that was stopped before begins again.
+    """
     boot = facts.boot_id()
+    if not just_registered:
+        if session.store.memory().boot_id == boot:
+            session.hooks.fire("restart")
+            return
+        if not session.settings.once:
+            session.waker.sleep(session.uniform(0.0, session.settings.timing.bootup_delay))
+        session.hooks.fire("bootup")
+        update_info(session, identity)
+    memory = session.store.memory()
     if memory.boot_id != boot:
         session.store.save_memory(dataclasses.replace(memory, boot_id=boot))
-    if just_registered:
-        return
-    if memory.boot_id == boot:
-        session.hooks.fire("restart")
-        return
-    if not session.settings.once:
-        session.waker.sleep(session.uniform(0.0, session.settings.timing.bootup_delay))
-    session.hooks.fire("bootup")
-    update_info(session, identity)
 
 
 def update_info(session: Session, identity: Identity) -> bool:

@@ -10,11 +10,12 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connections
+from django.db import close_old_connections, connections
 
 from config_merge.agent import endpoints, presence
 from config_merge.agent.forms import parse_form, parse_query, safe
@@ -27,11 +28,12 @@ from config_merge.agent.messages import (
     operation_of,
     refusal,
     text,
+    try_again,
 )
 from config_merge.services import reports
 from core.db import is_postgresql
-from core.net import client_address
-from core.rows import RowReader, row_reader
+from core.net import Network, client_address, is_trusted
+from core.rows import DATABASE_ERRORS, RowReader, row_reader
 
 T = TypeVar("T")
 Scope = dict[str, Any]
@@ -49,9 +51,19 @@ _WANTED = {
     b"x-forwarded-for": "x-forwarded-for",
 }
 _HEADER = (HEADER[0].encode(), HEADER[1].encode())
-# A device comes back with the same address; parsing it costs more than reading its row.
+# A device comes back with the same address; parsing it costs more than reading its row. The limit bounds what the
+# cache can take.
 _client_address = lru_cache(maxsize=16_384)(client_address)
+_is_trusted = lru_cache(maxsize=1024)(is_trusted)
+FORWARDED_LIMIT = 200
 logger = logging.getLogger(__name__)
+
+
+class Unread(Enum):
+    """Why there is no body: the client sends more than the protocol needs, or went away in the middle of it."""
+
+    TOO_LARGE = "too_large"
+    ABANDONED = "abandoned"
 
 
 def _in_thread(work: Callable[..., T], *args: Any) -> T:
@@ -83,14 +95,18 @@ class AgentApplication:
         """Answer one HTTP request below `/controller/`."""
         try:
             answered = await self._answer(scope, receive)
-        except DatabaseError:
+        except DATABASE_ERRORS:
             logger.exception("agent request failed in the database")
-            answered = text(503, "error: try again\n", ("Retry-After", "10"))
-        await _send(send, answered, head=scope["method"] == "HEAD")
+            answered = try_again()
+        if answered is not None:
+            await _send(send, answered, head=scope["method"] == "HEAD")
 
-    async def _answer(self, scope: Scope, receive: Receive) -> AgentResponse:
+    async def _answer(self, scope: Scope, receive: Receive) -> AgentResponse | None:
+        """Return the answer, or None when there is nobody left to have it."""
         body = await _body(receive) if scope["method"] == "POST" else b""
-        if body is None:
+        if body is Unread.ABANDONED:
+            return None
+        if body is Unread.TOO_LARGE:
             return text(413, "error: request too large\n")
         request = _request_of(scope, body)
         if (problem := refusal(request)) is not None:
@@ -138,12 +154,18 @@ class AgentApplication:
                 batch, self._reports = self._reports[:REPORT_BATCH], self._reports[REPORT_BATCH:]
                 try:
                     statuses = await self._run(reports.take_many, [report for report, _ in batch])
-                except DatabaseError as error:
+                    answered = list(zip(batch, statuses, strict=True))
+                except asyncio.CancelledError:
+                    for _, waiting in batch + self._reports:
+                        waiting.cancel()
+                    self._reports = []
+                    raise
+                except Exception as error:  # noqa: BLE001 - it is raised in every request that waits for this batch
                     for _, waiting in batch:
                         if not waiting.done():
                             waiting.set_exception(error)
                     continue
-                for (_, waiting), status in zip(batch, statuses, strict=True):
+                for (_, waiting), status in answered:
                     if not waiting.done():
                         waiting.set_result(status)
         finally:
@@ -159,14 +181,16 @@ class AgentApplication:
     async def _flush_forever(self) -> None:
         while True:
             await asyncio.sleep(presence.FLUSH_SECONDS)
-            with contextlib.suppress(DatabaseError):
+            try:
                 await self._run(presence.flush)
+            except DATABASE_ERRORS:
+                logger.exception("who was seen could not be written")
 
     async def shutdown(self) -> None:
         """Write what is still in memory and let go of the database."""
         if self._flusher is not None:
             self._flusher.cancel()
-        with contextlib.suppress(DatabaseError):
+        with contextlib.suppress(*DATABASE_ERRORS):
             await self._run(presence.flush)
         if self._reader is not None:
             await self._reader.close()
@@ -184,29 +208,40 @@ def _request_of(scope: Scope, body: bytes) -> AgentRequest:
         fields = safe(parse_form(body, headers.get("content-type", "")))
     else:
         fields = safe(parse_query(scope["query_string"]))
-    client = scope.get("client")
-    forwarded = headers.get("x-forwarded-for", "")
     return AgentRequest(
         method=scope["method"],
         operation=operation_of(scope["path"].removeprefix(PREFIX)),
         fields=fields,
         headers=headers,
-        client=_client_address(client[0] if client else None, forwarded, settings.MUSTER.trusted_proxies),
+        client=_client(scope, is_forwarded="x-forwarded-for" in headers),
     )
 
 
-async def _body(receive: Receive) -> bytes | None:
-    """Return the request's body, or None when it is larger than the protocol needs."""
+def _client(scope: Scope, *, is_forwarded: bool) -> str | None:
+    """Return the client's address; only what a proxy of ours says of it is read, and nothing long remembered."""
+    client = scope.get("client")
+    peer = client[0] if client else None
+    trusted: tuple[Network, ...] = settings.MUSTER.trusted_proxies
+    if not is_forwarded or not _is_trusted(peer, trusted):
+        return _client_address(peer, "", trusted)
+    said = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode(
+        "latin-1"
+    )
+    return (_client_address if len(said) <= FORWARDED_LIMIT else client_address)(peer, said, trusted)
+
+
+async def _body(receive: Receive) -> bytes | Unread:
+    """Return the request's body, or why there is none."""
     chunks: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return b"".join(chunks)
+            return Unread.ABANDONED
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > BODY_LIMIT:
-            return None
+            return Unread.TOO_LARGE
         chunks.append(chunk)
         if not message.get("more_body"):
             return b"".join(chunks)

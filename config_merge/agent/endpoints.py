@@ -42,6 +42,8 @@ INFO_FIELDS = ("model", "os", "system")
 # It spreads load and hides nothing; the system's entropy would cost a call into the kernel at every poll.
 _jitter = random.Random()  # noqa: S311
 _TEXT = (str, type(None))
+# Only what may be an address is remembered: the limit bounds what the cache can take.
+_ADDRESS_LENGTH = 45
 _address = lru_cache(maxsize=16_384)(valid_address)
 
 
@@ -100,7 +102,9 @@ def key_problem(request: AgentRequest, facts: Facts | None) -> AgentResponse | N
 def addresses_of(request: AgentRequest) -> tuple[str | None, str | None]:
     """Return the last and the management address a poll tells us; a malformed management address is none."""
     sent = request.fields.get("management_ip")
-    return request.client, _address(sent) if sent else None
+    if not sent:
+        return request.client, None
+    return request.client, (_address if len(sent) <= _ADDRESS_LENGTH else valid_address)(sent)
 
 
 def addresses_stand(facts: Facts, last_ip: str | None, management_ip: str | None) -> bool:
@@ -130,6 +134,8 @@ def decide(request: AgentRequest, facts: Facts | None) -> AgentResponse | None:
         return problem
     assert facts is not None and request.operation is not None  # noqa: S101 - key_problem has answered these
     if facts.is_stale or not addresses_stand(facts, *addresses_of(request)):
+        return None
+    if facts.revision_id is None:
         return None
     etag = f'"{facts.checksum}"'
     headers = (("ETag", etag), poll_hint())

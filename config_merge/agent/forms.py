@@ -6,6 +6,7 @@ from io import BytesIO
 from urllib.parse import parse_qsl
 
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 
@@ -35,14 +36,14 @@ def parse_query(raw: bytes | str) -> dict[str, str]:
 
 
 def parse_form(body: bytes, content_type: str) -> dict[str, str]:
-    """Return the fields of a form; what is no form has none."""
+    """Return the fields of a form; what is no form, or has too many fields or files, has none."""
     if not content_type.lower().startswith("multipart/form-data"):
         return parse_query(body)
     meta = {"CONTENT_TYPE": content_type, "CONTENT_LENGTH": str(len(body))}
     try:
         handler = MemoryFileUploadHandler()
         parsed, _ = MultiPartParser(meta, BytesIO(body), [handler], settings.DEFAULT_CHARSET).parse()
-    except (MultiPartParserError, UnicodeError, ValueError):
+    except (MultiPartParserError, SuspiciousOperation, UnicodeError, ValueError):
         return {}
     return {name: str(parsed.getlist(name)[0]) for name in parsed}
 

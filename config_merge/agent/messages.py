@@ -13,6 +13,8 @@ HEADER = ("X-Openwisp-Controller", "true")
 POLL_HEADER = "X-Muster-Poll-After"
 KEY_HEADER = "x-device-key"
 BODY_LIMIT = 65_536
+# No path of an operation is longer; a longer one is not worth remembering.
+PATH_LIMIT = 80
 _ID = r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 _PATH = re.compile(
     rf"^(?:device/)?(?:(?P<register>register)|(?P<name>checksum|download-config|report-status|update-info)/(?P<id>{_ID}))/?\Z"
@@ -57,7 +59,6 @@ class AgentResponse(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-@lru_cache(maxsize=16_384)
 def operation_of(path: str) -> Operation | None:
     """Return the operation named by what follows `/controller/`, or None.
 
@@ -68,6 +69,11 @@ def operation_of(path: str) -> Operation | None:
     >>> operation_of("checksum/nonsense/") is None
     True
     """
+    return _operation_of(path) if len(path) <= PATH_LIMIT else None
+
+
+@lru_cache(maxsize=16_384)
+def _operation_of(path: str) -> Operation | None:
     match = _PATH.match(path)
     if match is None:
         return None
@@ -79,6 +85,11 @@ def operation_of(path: str) -> Operation | None:
 def text(status: int, message: str, *headers: tuple[str, str]) -> AgentResponse:
     """Return a plain-text answer."""
     return AgentResponse(status, message.encode("utf-8", "replace"), headers=headers)
+
+
+def try_again() -> AgentResponse:
+    """Return the answer while the database does not."""
+    return text(503, "error: try again\n", ("Retry-After", "10"))
 
 
 def refusal(request: AgentRequest) -> AgentResponse | None:

@@ -10,9 +10,8 @@ from collections.abc import Hashable
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError
-
 from core.clock import now
+from core.rows import DATABASE_ERRORS
 from devices.services import last_seen_flush
 
 FLUSH_SECONDS = 5.0
@@ -103,7 +102,7 @@ def flush() -> int:
         _flushed_at = time.monotonic()
     try:
         last_seen_flush(seen, at=now())
-    except DatabaseError:
+    except DATABASE_ERRORS:
         _seen.update(seen)
         raise
     return len(seen)

@@ -18,7 +18,7 @@ from django.db.models import Q
 from config_merge.agent import presence
 from config_merge.agent.messages import AgentRequest, AgentResponse, text
 from config_merge.models import Backend, Config, ConfigTemplate, Template
-from config_merge.services import assignment
+from config_merge.services import assignment, stale
 from core.crypto import decrypt, digest
 from core.db import uuid_value
 from core.net import valid_address
@@ -114,6 +114,7 @@ def _admit(request: AgentRequest, admission: Admission, *, key: str) -> AgentRes
     device = _device_of(request, admission, key=key)
     try:
         with transaction.atomic():
+            stale.reading_templates()
             if admission.device_limit != 0:
                 inventory.limit_check(
                     organization_id=admission.organization_id,
@@ -201,6 +202,7 @@ def _announce(device: Device, *, is_new: bool) -> None:
 def _return(request: AgentRequest, device_id: UUID) -> AgentResponse:
     """Refresh what a known device says of itself; its organization, MAC and templates stay."""
     with transaction.atomic():
+        stale.reading_templates()
         device = Device.objects.select_related("organization").get(pk=device_id)
         if device.is_deactivated:
             return text(403, "error: device deactivated")

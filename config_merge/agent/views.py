@@ -3,6 +3,7 @@
 The same `answer` as the thin ASGI application, reached through one view for every path below `/controller/`.
 """
 
+import logging
 from typing import Any
 
 from django.conf import settings
@@ -21,8 +22,12 @@ from config_merge.agent.messages import (
     AgentResponse,
     operation_of,
     text,
+    try_again,
 )
 from core.net import client_address
+from core.rows import DATABASE_ERRORS
+
+logger = logging.getLogger(__name__)
 
 
 def _request_of(request: HttpRequest, path: str) -> AgentRequest:
@@ -48,10 +53,18 @@ def agent(request: HttpRequest, path: str = "") -> HttpResponse:
     """Answer one request of the agent protocol."""
     answered = _bounded(request, path)
     if presence.is_due():
-        presence.flush()
+        _flush()
     headers: dict[str, Any] = dict((*answered.headers, HEADER))
     body = b"" if request.method == "HEAD" else answered.body
     return HttpResponse(body, status=answered.status, content_type=answered.content_type, headers=headers)
+
+
+def _flush() -> None:
+    """Write who was seen; that it did not work is no concern of the device that is being answered."""
+    try:
+        presence.flush()
+    except DATABASE_ERRORS:
+        logger.exception("who was seen could not be written")
 
 
 def _bounded(request: HttpRequest, path: str) -> AgentResponse:
@@ -61,3 +74,6 @@ def _bounded(request: HttpRequest, path: str) -> AgentResponse:
         return answer(_request_of(request, path))
     except (RequestDataTooBig, ValueError):
         return text(413, "error: request too large\n")
+    except DATABASE_ERRORS:
+        logger.exception("agent request failed in the database")
+        return try_again()

@@ -3,6 +3,7 @@
 Changes to a whole fleet are single INSERT ... SELECT and DELETE statements; both databases speak this subset of SQL.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,7 @@ from django.db.models import Q, QuerySet
 
 from config_merge.models import Cause, Config, ConfigTemplate, GroupTemplate, Template
 from config_merge.services import stale
-from core.db import in_turn, uuid_parameter
+from core.db import bulk_set, in_turn, uuid_parameter
 from devices.models import Device
 
 
@@ -88,6 +89,31 @@ def swap_group(ids: Sequence[UUID], *, old: Sequence[UUID], new: Sequence[UUID])
     return unique([*(pk for pk in ids if pk not in set(old) or pk in set(new)), *new])
 
 
+def leave_groups(template: Template) -> None:
+    """Take a template that has become everyone's out of the groups that named it; their members keep it."""
+    GroupTemplate.objects.filter(template=template).delete()
+
+
+def reorder_members(group_id: UUID, order: Sequence[UUID]) -> None:
+    """Bring a group's templates into its order within each member; the places they take stay the same."""
+    rank = {template_id: number for number, template_id in enumerate(order)}
+    rows = ConfigTemplate.objects.filter(
+        config__device__group_id=group_id, config__device__is_deactivated=False, template_id__in=list(order)
+    )
+    placed: dict[UUID, list[tuple[int, int, UUID]]] = defaultdict(list)
+    for config_id, pk, position, template_id in rows.values_list(
+        "config_id", "pk", "position", "template_id"
+    ):
+        placed[config_id].append((position, pk, template_id))
+    moved: list[tuple[int, list[int]]] = []
+    for held in placed.values():
+        positions = sorted(position for position, _, _ in held)
+        wanted = sorted(held, key=lambda row: rank[row[2]])
+        pairs = zip(wanted, positions, strict=True)
+        moved += [(pk, [position]) for (now, pk, _), position in pairs if now != position]
+    bulk_set(ConfigTemplate, ["position"], moved)
+
+
 # --- whole fleets -----------------------------------------------------------------------------------------------------
 
 _ATTACH = """
@@ -124,9 +150,12 @@ def attach_to_everyone(template: Template, *, actor_id: UUID | None = None) -> i
 def group_changed(
     group_id: UUID, *, removed: Iterable[UUID], added: Iterable[Template], actor_id: UUID | None = None
 ) -> None:
-    """Take `removed` from, and give `added` to, the active members of a group."""
-    removed = list(removed)
+    """Take `removed` from, and give `added` to, the active members of a group.
+
+    What every device gets anyway stays with the members.
+    """
     in_turn(stale.FLEET)
+    removed = list(Template.objects.filter(pk__in=list(removed), default=False).values_list("pk", flat=True))
     if removed:
         ConfigTemplate.objects.filter(
             config__device__group_id=group_id, config__device__is_deactivated=False, template_id__in=removed

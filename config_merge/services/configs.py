@@ -60,6 +60,7 @@ def config_create(
     actor_id: UUID | None = None,
 ) -> Config:
     """Give a device a configuration with its automatic templates, and compute it. Raises ValidationError."""
+    stale.reading_templates()
     row = Config(
         device=device, backend=backend, context=context or {}, config=config or {}, stale_actor_id=actor_id
     )
@@ -88,6 +89,7 @@ def config_update(
 
     Required templates that are missing from `templates` come back in front (spec 1B.1).
     """
+    stale.reading_templates()
     before = locked(Config.objects.filter(pk=config.pk)).get()
     device = config.device
     if device.is_deactivated:
@@ -132,6 +134,7 @@ def managed_device_create(
     A configuration that says nothing is not created, unless the device's group has templates. Raises
     ValidationError; errors of the configuration are under `config`.
     """
+    stale.reading_templates()
     device = inventory.device_create(**fields)
     wanted = dict(config or {})
     backend = wanted.get("backend", Backend.OPENWRT)
@@ -167,6 +170,7 @@ def managed_device_update(
     device: Device, *, config: dict[str, Any] | None = None, actor_id: UUID | None = None, **changes: Any
 ) -> Device:
     """Change a device and its configuration (keywords of `config_update`), and compute. Raises as they do."""
+    stale.reading_templates()
     old_group, old_organization = device.group_id, device.organization_id
     stored = Device.objects.filter(pk=device.pk).values("group_id", "organization_id").first()
     if stored:
@@ -205,13 +209,18 @@ def _follow(config: Config, *, old_group: UUID | None, moved: bool) -> None:
     """Let the templates follow a device into another group or organization."""
     device = config.device
     if moved:
-        ids = assignment.starting_ids(device, backend=config.backend)
+        joined = assignment.group_template_ids(device.group_id, backend=config.backend)
+        ids = assignment.with_required(device, backend=config.backend, template_ids=joined)
+        # What it was told before holds the old organization's secrets.
+        Config.objects.filter(pk=config.pk).update(revision=None, checksum="")
+        config.revisions.all().delete()
     else:
         ids = assignment.swap_group(
             assignment.current_ids(config.pk),
             old=assignment.group_template_ids(old_group, backend=config.backend),
             new=assignment.group_template_ids(device.group_id, backend=config.backend),
         )
+        ids = assignment.with_required(device, backend=config.backend, template_ids=ids)
     assignment.write(config, ids)
     stale.mark(Q(pk=config.pk), cause=Cause.GROUP, background=False)
 
@@ -222,6 +231,7 @@ def device_deactivate(device: Device, *, actor_id: UUID | None = None) -> Device
 
     Its own settings and variables stay stored; its templates are unassigned. Raises Conflict.
     """
+    stale.reading_templates()
     # Device first, configuration second: the order every writer of both keeps.
     locked(Device.objects.filter(pk=device.pk)).values_list("pk").first()
     config = locked(Config.objects.filter(device_id=device.pk)).first()
@@ -243,6 +253,7 @@ def device_deactivate(device: Device, *, actor_id: UUID | None = None) -> Device
 @transaction.atomic
 def device_activate(device: Device, *, actor_id: UUID | None = None) -> Device:
     """Put a device back into service with its automatic templates. Raises Conflict."""
+    stale.reading_templates()
     inventory.device_flag_set(device, deactivated=False)
     config = locked(Config.objects.filter(device_id=device.pk)).first()
     if config is not None:

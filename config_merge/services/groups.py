@@ -39,6 +39,7 @@ def _write(group: DeviceGroup, templates: Sequence[Template], *, actor_id: UUID 
         added=[by_id[pk] for pk in wanted if pk not in before],
         actor_id=actor_id,
     )
+    assignment.reorder_members(group.pk, wanted)
 
 
 @transaction.atomic
@@ -61,11 +62,11 @@ def managed_group_update(
 ) -> DeviceGroup:
     """Change a group; without `templates` they stay as they are. Raises ValidationError."""
     inventory.group_update(group, **changes)
-    if templates is None:
-        templates = list(
-            Template.objects.filter(group_templates__group=group).order_by("group_templates__position")
-        )
-    _write(group, templates, actor_id=actor_id)
+    if templates is not None:
+        _write(group, templates, actor_id=actor_id)
+    elif "organization" in changes:
+        kept = Template.objects.filter(group_templates__group=group).order_by("group_templates__position")
+        _check_templates(group, list(kept))
     return group
 
 

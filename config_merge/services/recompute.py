@@ -10,18 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models import F, QuerySet
 
 from config_merge import inputs
 from config_merge.engine import Artefact, EngineError, render
 from config_merge.models import Config, ConfigRevision, Status
-from config_merge.status import after_computation
+from config_merge.status import after_computation, clipped_reason, sources_of
 from core.clock import now
 from core.db import bulk_set, claim, claiming, locked
+from tenancy.models import Notification
+from tenancy.services import notify
 
 logger = logging.getLogger(__name__)
 CHUNK = 100
+UNEXPECTED = "Its stored data cannot be read or rendered; the server's log says more."
 _draining = threading.Lock()
 WRITTEN = [
     "checksum",
@@ -56,7 +60,24 @@ def compute(item: inputs.Inputs) -> Computation:
         artefact = render(backend=item.backend, tree=item.effective().tree, os=item.os)
     except EngineError as error:
         return Computation(item.config_id, item.generation, None, str(error)[:512])
+    except Exception:
+        # Whatever is wrong with one device's data must not stop the other devices' turn.
+        logger.exception("a configuration cannot be computed", extra={"config": str(item.config_id)})
+        return Computation(item.config_id, item.generation, None, UNEXPECTED)
     return Computation(item.config_id, item.generation, artefact)
+
+
+def compute_all(config_ids: Sequence[UUID]) -> list[Computation]:
+    """Load and render configurations; one that cannot even be read becomes a `problem` of its own."""
+    rows = Config.objects.filter(pk__in=config_ids)
+    try:
+        return [compute(item) for item in inputs.load(rows)]
+    except (ImproperlyConfigured, ValueError):
+        if len(config_ids) > 1:
+            return [outcome for config_id in config_ids for outcome in compute_all([config_id])]
+        logger.exception("a configuration cannot be read", extra={"config": str(config_ids[0])})
+        generations = rows.values_list("pk", "generation")
+        return [Computation(config_id, generation, None, UNEXPECTED) for config_id, generation in generations]
 
 
 def drain(*, chunk: int = CHUNK) -> int:
@@ -81,18 +102,36 @@ def drain(*, chunk: int = CHUNK) -> int:
 def recompute_chunk(size: int = CHUNK) -> int:
     """Compute up to `size` stale configurations that no other worker holds; returns how many were taken."""
     with claiming():
-        configs = list(claim(stale_configs())[:size])
-        if configs:
-            store([compute(item) for item in inputs.load(configs)])
-    return len(configs)
+        ids = [config.pk for config in claim(stale_configs().only("pk"))[:size]]
+        if ids:
+            _store_and_tell(compute_all(ids))
+    return len(ids)
 
 
 def recompute_one(config_id: UUID) -> None:
     """Compute one configuration now if it is stale, waiting for whoever computes it already."""
     with claiming():
-        configs = list(claim(stale_configs().filter(pk=config_id), wait=True))
-        if configs:
-            store([compute(item) for item in inputs.load(configs)])
+        ids = [config.pk for config in claim(stale_configs().filter(pk=config_id).only("pk"), wait=True)]
+        if ids:
+            _store_and_tell(compute_all(ids))
+
+
+@transaction.atomic
+def _store_and_tell(computations: Sequence[Computation]) -> None:
+    """Store the outcomes; people are told of a device that can no longer be given what it should be."""
+    failed = [item.config_id for item in computations if item.artefact is None]
+    well = Config.objects.filter(pk__in=failed, problem="").select_related("device")
+    news = list(well.only("pk", "device__name", "device__organization_id")) if failed else []
+    store(computations)
+    for config in news:
+        notify(
+            organization_id=config.device.organization_id,
+            kind="config_problem",
+            level=Notification.Level.ERROR,
+            target_type="device",
+            target_id=config.device_id,
+            message=f"The configuration of {config.device.name} cannot be computed.",
+        )
 
 
 @transaction.atomic
@@ -118,9 +157,20 @@ def store(computations: Sequence[Computation]) -> int:
 def _apply(item: Computation, config: Config) -> ConfigRevision | None:
     """Move `config` (in memory) to the computed state; returns the revision to write, if the bytes changed."""
     config.computed_generation = item.generation
+    recovered = bool(config.problem) and not item.problem
     config.problem = item.problem
     artefact = item.artefact
-    if artefact is None or artefact.md5 == config.checksum:
+    if artefact is None:
+        # It keeps its last revision, but that is not what it should be.
+        if config.status in sources_of(Status.ERROR):
+            config.status = Status.ERROR
+            config.error_reason = clipped_reason(f"The configuration cannot be computed: {item.problem}")
+        return None
+    if recovered and config.status == Status.ERROR:
+        held = artefact.md5 == config.checksum == config.applied_checksum
+        config.status = Status.APPLIED if held else Status.MODIFIED
+        config.error_reason = ""
+    if artefact.md5 == config.checksum:
         return None
     config.status = after_computation(
         config.status, checksum=artefact.md5, previous=config.checksum, applied=config.applied_checksum

@@ -14,7 +14,7 @@ from django.db.models import Case, F, QuerySet, Value, When
 from config_merge.models import Config, Status
 from config_merge.services import stale
 from config_merge.status import after_report, clipped_reason
-from core.db import in_turn
+from core.db import in_turn, locked
 from devices.models import Device
 from tenancy.models import Notification
 from tenancy.services import notify
@@ -64,14 +64,27 @@ def _all_applied(reports: Sequence[Report]) -> bool:
 def _take(report: Report) -> str:
     active = _active([report.config_id])
     if report.status == Status.APPLIED:
-        moved = _applied(active, report)
-    else:
-        moved = active.update(status=Status.ERROR, error_reason=clipped_reason(report.reason))
-        if moved:
-            _tell(report)
-    if moved:
-        return report.status
+        if _applied(active, report):
+            return report.status
+    elif (status := _failed(active, report)) is not None:
+        return status
     return _while_deactivating(report)
+
+
+def _failed(active: QuerySet[Config], report: Report) -> str | None:
+    """Move to `error`, and tell people once per failure; returns the status now, None without an active row.
+
+    An error about a checksum that is no longer wanted changes nothing: the device either holds what it should, or
+    has yet to fetch it.
+    """
+    wanted = active.filter(checksum=report.checksum) if report.checksum else active
+    reason = clipped_reason(report.reason)
+    if wanted.exclude(status=Status.ERROR, error_reason=reason).update(
+        status=Status.ERROR, error_reason=reason
+    ):
+        _tell(report)
+        return report.status
+    return active.values_list("status", flat=True).first()
 
 
 def _applied(active: QuerySet[Config], report: Report) -> int:
@@ -84,6 +97,8 @@ def _applied(active: QuerySet[Config], report: Report) -> int:
 
 def _while_deactivating(report: Report) -> str:
     """Whatever a device says while it is taken out of service confirms that it is out (spec 1A.6)."""
+    # Device first, configuration second: the order every writer of both keeps.
+    locked(Device.objects.filter(pk=report.device_id)).values_list("pk").first()
     leaving = Config.objects.filter(pk=report.config_id, status=Status.DEACTIVATING)
     if leaving.update(
         status=after_report(Status.DEACTIVATING, report.status),

@@ -35,6 +35,15 @@ def mark(condition: Q, *, cause: str, actor_id: UUID | None = None, background: 
     return marked
 
 
+def reading_templates() -> None:
+    """Wait for fleet-wide edits under way, and make later ones wait for this transaction.
+
+    A single device's write that reads templates begins with this. Otherwise an edit that is not committed yet could
+    mark the configurations it sees, this one read the old templates, and nobody ever bring the two together.
+    """
+    in_turn(FLEET, shared=True)
+
+
 def mark_template_users(template_ids: Iterable[UUID], *, actor_id: UUID | None = None) -> int:
     """Mark every configuration that uses one of the templates."""
     return mark(
@@ -61,4 +70,5 @@ def on_organization_variables(event: OrganizationVariablesChanged) -> None:
 def on_device_changed(event: DeviceChanged) -> None:
     """Mark a device whose rendered fields changed (subscriber)."""
     if event.fields & RENDERED_DEVICE_FIELDS:
-        mark(Q(device_id=event.device_id), cause=Cause.DEVICE)
+        # In one device's own transaction: its writer computes it, or the next sweep or poll does.
+        mark(Q(device_id=event.device_id), cause=Cause.DEVICE, background=False)

@@ -11,7 +11,7 @@ from config_merge.engine import EngineError, render, resolve, validate
 from config_merge.inputs import template_layer, template_variables
 from config_merge.models import ConfigTemplate, Template, TemplateTag
 from config_merge.services import assignment, stale
-from core.db import locked
+from core.changes import changed_row, store
 
 RENDERED = ("config", "default_values", "backend")
 
@@ -61,8 +61,8 @@ def check(template: Template) -> None:
 
 
 def _write_tags(template: Template, tags: Iterable[str]) -> None:
-    names = {tag.strip() for tag in tags if tag.strip()}
-    if any(len(name) > 64 or any(letter.isspace() for letter in name) for name in names):
+    names = {tag.strip().strip(",") for tag in tags} - {""}
+    if any(len(name) > 64 or any(letter.isspace() or letter == "," for letter in name) for name in names):
         raise ValidationError({"tags": "A tag is one word of at most 64 characters."})
     TemplateTag.objects.filter(template=template).exclude(name__in=names).delete()
     known = set(TemplateTag.objects.filter(template=template).values_list("name", flat=True))
@@ -90,17 +90,17 @@ def template_update(
     template: Template, *, tags: Iterable[str] | None = None, actor_id: UUID | None = None, **changes: Any
 ) -> Template:
     """Change the named fields; users of the template turn stale when its content changed. Raises ValidationError."""
-    before = locked(Template.objects.filter(pk=template.pk)).get()
-    for name, value in changes.items():
-        setattr(template, name, value)
-    check(template)
-    _check_move(template, before)
-    template.save()
+    row, before = changed_row(template, changes)
+    check(row)
+    _check_move(row, before)
+    store(row, before=before, onto=template)
     if tags is not None:
         _write_tags(template, tags)
     if any(getattr(template, name) != getattr(before, name) for name in RENDERED):
         stale.mark_template_users([template.pk], actor_id=actor_id)
     reach = ("default", "required", "backend", "organization_id")
+    if template.default:
+        assignment.leave_groups(template)
     if template.default and any(getattr(template, name) != getattr(before, name) for name in reach):
         assignment.attach_to_everyone(template, actor_id=actor_id)
     return template

@@ -165,7 +165,7 @@ def test_a_device_that_moves_takes_the_templates_of_its_new_organization(
     root: Client, org: Organization, other: Organization
 ) -> None:
     old = factories.template(org, name="Old", config=factories.interface("eth1"))
-    factories.template(other, name="New", default=True, config=factories.interface("eth2"))
+    factories.template(other, name="New", required=True, config=factories.interface("eth2"))
     device = factories.device(org, config={"templates": [old]})
     posted = device_form(device, organization=str(other.pk), config_templates=[str(old.pk)])
     assert root.post(page("devices_device_change", device.pk), posted).status_code == 302

@@ -11,10 +11,11 @@ from django.test.utils import CaptureQueriesContext
 
 from config_merge import inputs
 from config_merge.models import Backend, Cause, Config, ConfigRevision, Status, Template
-from config_merge.services import assignment, configs, groups, recompute, templates
+from config_merge.services import assignment, configs, groups, recompute, reports, templates
+from core.db import uuid_parameter
 from devices.models import Device
 from devices.services import fleet_settings_update
-from tenancy.models import Organization
+from tenancy.models import Notification, Organization
 from tenancy.services import organization_create
 
 pytestmark = pytest.mark.django_db
@@ -229,9 +230,90 @@ def test_a_configuration_that_cannot_be_merged_keeps_its_last_revision(
     recompute.drain()
     after = Config.objects.get(device=device)
     assert after.problem
-    assert (after.checksum, after.status, after.is_stale) == (before.checksum, before.status, False)
+    assert (after.checksum, after.revision_number, after.is_stale) == (before.checksum, 1, False)
+    assert (after.status, "cannot be computed" in after.error_reason) == (Status.ERROR, True)
+    assert Notification.objects.filter(kind="config_problem", target_id=device.pk).count() == 1
+    templates.template_update(template, default_values={"tz": "UTC"})
+    recompute.drain()
+    assert Notification.objects.filter(kind="config_problem").count() == 1
     configs.managed_device_update(device, config={"config": {}})
-    assert not Config.objects.get(device=device).problem
+    mended = Config.objects.get(device=device)
+    assert (mended.problem, mended.error_reason, mended.status) == ("", "", Status.APPLIED)
+
+
+def test_a_row_that_cannot_be_read_does_not_stop_the_others(
+    organization: Organization, template: Template
+) -> None:
+    broken, sound = fleet(organization, 2, template)
+    with connection.cursor() as cursor:
+        row = uuid_parameter(Config.objects.only("pk").get(device=broken).pk)
+        cursor.execute("UPDATE config_merge_config SET context = 'garbage' WHERE id = %s", [row])
+    templates.template_update(template, default_values={"tz": "Europe/Rome"})
+    recompute.drain()
+    assert not recompute.stale_configs().exists()
+    assert statuses([sound, broken]) == [Status.MODIFIED, Status.ERROR]
+
+
+def test_a_template_that_becomes_everyones_leaves_its_groups_but_not_their_members(
+    organization: Organization, template: Template
+) -> None:
+    group = groups.managed_group_create(organization=organization, name="g", templates=[template])
+    device = fleet(organization, 1, group=group)[0]
+    templates.template_update(template, required=True)
+    groups.managed_group_update(group, name="renamed")
+    groups.managed_group_update(group, templates=[])
+    configs.managed_device_update(device, group=None)
+    groups.managed_group_delete(group)
+    assert assignment.current_ids(Config.objects.get(device=device).pk) == [template.pk]
+
+
+def test_the_order_of_a_groups_templates_is_its_members_order(
+    organization: Organization, template: Template
+) -> None:
+    second, third = (
+        templates.template_create(
+            organization=organization, name=name, config={"general": {"description": name}}
+        )
+        for name in ("second", "third")
+    )
+    group = groups.managed_group_create(organization=organization, name="g", templates=[template, second])
+    device = fleet(organization, 1, third, group=group)[0]
+    groups.managed_group_update(group, templates=[second, template])
+    held = assignment.current_ids(Config.objects.get(device=device).pk)
+    assert held == [second.pk, template.pk, third.pk]
+
+
+def test_an_error_about_a_checksum_that_is_not_wanted_any_more_changes_nothing(
+    organization: Organization, template: Template
+) -> None:
+    device = fleet(organization, 1, template)[0]
+    config = Config.objects.get(device=device)
+    late = reports.Report(config.pk, device.pk, "error", "too late", "0" * 32)
+    assert reports.take(late) == Config.objects.get(pk=config.pk).status == Status.APPLIED
+    templates.template_update(template, default_values={"tz": "Asia/Tokyo"})
+    recompute.drain()
+    for _ in range(3):
+        reports.take(reports.Report(config.pk, device.pk, "error", "no space left"))
+    assert Config.objects.get(pk=config.pk).status == Status.ERROR
+    assert Notification.objects.filter(kind="config_error").count() == 1
+
+
+def test_a_device_that_moves_leaves_its_history_behind(
+    organization: Organization, template: Template
+) -> None:
+    device = fleet(organization, 1, template)[0]
+    other = organization_create(slug="other")
+    templates.template_create(
+        organization=other, name="required", required=True, config={"general": {"timezone": "UTC"}}
+    )
+    templates.template_create(
+        organization=other, name="default", default=True, config={"general": {"timezone": "UTC"}}
+    )
+    configs.managed_device_update(device, organization=other)
+    config = Config.objects.get(device=device)
+    assert [row.number for row in config.revisions.all()] == [2]
+    assert (config.revision.checksum, config.is_stale) == (config.checksum, False)
+    assert [row.template.name for row in config.config_templates.all()] == ["required"]
 
 
 def test_a_computation_that_was_overtaken_writes_nothing(
