@@ -6,7 +6,7 @@ per batch and shared by all its devices, so the engine must not change what it i
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +34,20 @@ class Inputs:
         return resolve(
             backend=self.backend, layers=self.layers, variables=self.variables, hostname=self.hostname
         )
+
+    def own(self) -> dict[str, Any]:
+        """Return the device's own part of it, as a revision keeps it: what its configuration and templates were."""
+        last = self.variables[-1]
+        return {
+            "backend": self.backend,
+            "config": self.layers[-1].config,
+            "context": last.values if last.source.layer == "device" else {},
+            "templates": [
+                [layer.source.object_id, layer.source.name]
+                for layer in self.layers
+                if layer.source.layer == "template"
+            ],
+        }
 
 
 def identity_variables(device: Device) -> dict[str, str]:
@@ -123,21 +137,47 @@ def assigned_templates(config_ids: Iterable[UUID]) -> dict[UUID, list[Template]]
     return assigned
 
 
-def load(configs: Iterable[Config]) -> list[Inputs]:
-    """Return the inputs of `configs` (six queries in all). Configurations deleted meanwhile are left out."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The rows one configuration is made of; a proposal replaces some of them and is computed like the stored ones."""
+
+    config: Config
+    device: Device
+    templates: tuple[Template, ...]
+    organization: Mapping[str, Any] = field(repr=False)
+    group: DeviceGroup | None
+
+    def inputs(self) -> Inputs:
+        """Return what the engine needs."""
+        return build(
+            config=self.config,
+            device=self.device,
+            templates=self.templates,
+            organization=self.organization,
+            group=self.group,
+        )
+
+
+def standings(configs: Iterable[Config]) -> list[Standing]:
+    """Return the rows of `configs` (six queries in all). Configurations deleted meanwhile are left out."""
     configs = list(configs)
     devices = Device.objects.select_related("organization").in_bulk({config.device_id for config in configs})
     groups = DeviceGroup.objects.in_bulk({device.group_id for device in devices.values() if device.group_id})
     fleets = FleetSettings.objects.in_bulk({device.organization_id for device in devices.values()})
     assigned = assigned_templates([config.pk for config in configs])
     return [
-        build(
+        Standing(
             config=config,
             device=device,
-            templates=assigned[config.pk],
+            templates=tuple(assigned[config.pk]),
             organization=fleet.context if (fleet := fleets.get(device.organization_id)) else {},
             group=groups.get(device.group_id) if device.group_id else None,
         )
         for config in configs
         if (device := devices.get(config.device_id)) is not None
     ]
+
+
+def load(configs: Iterable[Config]) -> list[Inputs]:
+    """Return the inputs of `configs` (six queries in all). Configurations deleted meanwhile are left out."""
+    return [standing.inputs() for standing in standings(configs)]

@@ -9,6 +9,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from config_merge.models_jobs import Job as Job
+from config_merge.models_jobs import JobItem as JobItem
 from core.fields import EncryptedBinaryField, EncryptedJSONField
 from core.models import BaseModel
 from devices.models import Device, DeviceGroup
@@ -43,6 +45,7 @@ class Cause(models.TextChoices):
     ORGANIZATION = "organization", "Organization variables edited"
     ACTIVATED = "activated", "Device activated"
     DEACTIVATED = "deactivated", "Device deactivated"
+    RESTORED = "restored", "Earlier revision restored"
 
 
 class Template(BaseModel):
@@ -152,6 +155,10 @@ class Config(BaseModel):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
     )
 
+    # The device's, copied by triggers (`config_merge.listing`) so that lists by status are read in order.
+    organization_id = models.UUIDField(null=True, editable=False)
+    device_created = models.DateTimeField(null=True, editable=False)
+
     class Meta(BaseModel.Meta):
         verbose_name = "configuration"
         constraints = (
@@ -161,6 +168,14 @@ class Config(BaseModel):
         indexes = (
             models.Index(
                 fields=("id",), condition=Q(generation__gt=F("computed_generation")), name="config_stale"
+            ),
+            models.Index(
+                fields=("organization_id", "status", "-device_created", "device"),
+                name="config_newest_by_status",
+            ),
+            models.Index(
+                fields=("organization_id", "backend", "-device_created", "device"),
+                name="config_newest_by_backend",
             ),
         )
 
@@ -203,6 +218,10 @@ class ConfigRevision(BaseModel):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
 
+    inputs = EncryptedJSONField(
+        default=dict, help_text="The device's own part of what it was computed from; empty in old revisions."
+    )
+
     class Meta:
         verbose_name = "configuration revision"
         ordering = ("-number",)
@@ -211,3 +230,18 @@ class ConfigRevision(BaseModel):
 
     def __str__(self) -> str:
         return f"Revision {self.number}"
+
+
+class ConfigCount(models.Model):
+    """How many configurations there are of each kind, the sum of `n`; kept by triggers (`config_merge.listing`)."""
+
+    organization_id = models.UUIDField(editable=False)
+    status = models.CharField(max_length=16, editable=False)
+    backend = models.CharField(max_length=64, editable=False)
+    n = models.BigIntegerField(editable=False)
+
+    class Meta:
+        indexes = (models.Index(fields=("organization_id", "status", "backend"), name="config_count_of_org"),)
+
+    def __str__(self) -> str:
+        return f"{self.n} {self.status} of {self.organization_id}"

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from config_merge.services import recompute
+from config_merge.services import counts, recompute
 
 
 @shared_task(name="config_merge.tasks.recompute_stale", ignore_result=True)
@@ -15,3 +15,9 @@ def recompute_stale() -> int:
 def sweep() -> int:
     """Find work whose message was lost: the same as `recompute_stale`, asked for by the clock."""
     return recompute.drain()
+
+
+@shared_task(name="config_merge.tasks.merge_counts", ignore_result=True)
+def merge_counts() -> int:
+    """Fold the counters of lists together; returns how many rows that saved."""
+    return counts.counts_merge()

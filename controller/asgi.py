@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import json
 import os
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,9 +26,14 @@ from django.conf import settings  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
 from config_merge.agent import asgi as agent  # noqa: E402
-from controller import health, server  # noqa: E402
+from config_merge.consumers import DashboardConsumer  # noqa: E402
+from controller import health, metrics, server  # noqa: E402
 from controller.charsets import without_odd_charset  # noqa: E402
+from core import metrics as core_metrics  # noqa: E402
+from core.acting import request_id  # noqa: E402
+from core.metrics import request as count  # noqa: E402
 from core.net import client_address  # noqa: E402
+from core.request_ids import HEADER, accept_request_id, counted_request_id  # noqa: E402
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -44,7 +50,10 @@ async def refuse(_scope: Scope, receive: Receive, send: Send) -> None:
 
 
 # A route of Channels leads to an ASGI application; Django's types know only views.
-websocket_routes = [re_path(r"", refuse)]  # type: ignore[arg-type]
+websocket_routes = [
+    re_path(r"^ws/dashboard/$", DashboardConsumer.as_asgi()),
+    re_path(r"", refuse),  # type: ignore[arg-type]
+]
 websocket_application = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_routes)))
 
 
@@ -103,18 +112,65 @@ async def _json(send: Send, *, status: int, body: dict[str, Any], head: bool) ->
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
     ]
+    if status >= 400:
+        headers.append((HEADER.lower().encode(), counted_request_id().encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else content})
 
 
 async def _health(scope: Scope, send: Send) -> None:
     """Answered before Django, so that a probe needs neither a known Host header nor a free request thread."""
-    head = scope["method"] == "HEAD"
+    head, started = scope["method"] == "HEAD", time.perf_counter()
     if scope["path"] == "/healthz":
+        count("health", scope["method"], 200, time.perf_counter() - started)
         await _json(send, status=200, body={"status": "ok"}, head=head)
         return
     report = await asyncio.to_thread(health.probe.report)
+    count("health", scope["method"], report.status, time.perf_counter() - started)
     await _json(send, status=report.status, body=report.as_json(), head=head)
+
+
+async def _metrics(scope: Scope, send: Send) -> None:
+    """Answered before Django, so that a scrape needs no known Host header."""
+    started = time.perf_counter()
+    headers = {name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
+    peer = (scope.get("client") or ("",))[0]
+    page = await asyncio.to_thread(metrics.page_in_thread, peer, headers)
+    shown = {
+        "content-type": metrics.CONTENT_TYPE,
+        "content-length": str(len(page.body)),
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+        **page.headers,
+    }
+    encoded = [(name.lower().encode(), value.encode()) for name, value in shown.items()]
+    count("metrics", scope["method"], page.status, time.perf_counter() - started)
+    await send({"type": "http.response.start", "status": page.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else page.body})
+
+
+async def _websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    """Give a websocket its id for as long as it lives; name it in the answer to the handshake, and count that.
+
+    What is said afterwards is nobody's request.
+    """
+    name = HEADER.lower().encode()
+    sent = next((value.decode("latin1") for header, value in scope["headers"] if header == name), "")
+    identifier = accept_request_id(sent)
+    request_id.set(identifier)
+    waiting = True
+
+    async def answered(message: Any) -> None:
+        nonlocal waiting
+        accepted = message["type"] == "websocket.accept"
+        if accepted:
+            message = {**message, "headers": [*message.get("headers", ()), (name, identifier.encode())]}
+        if waiting and (accepted or message["type"] == "websocket.close"):
+            waiting = False
+            core_metrics.add(core_metrics.REQUESTS, "websocket", "CONNECT", 101 if accepted else 403)
+        await send(message)
+
+    await websocket_application(behind_proxy(scope), receive, answered)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
@@ -141,10 +197,12 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await agent.application(scope, receive, send)
         elif path in {"/healthz", "/readyz"} and scope["method"] in {"GET", "HEAD"}:
             await _health(scope, send)
+        elif path == metrics.PATH and scope["method"] in {"GET", "HEAD"}:
+            await _metrics(scope, send)
         else:
             await django_application(readable(behind_proxy(scope)), receive, send)
     elif kind == "websocket":
-        await websocket_application(behind_proxy(scope), receive, send)
+        await _websocket(scope, receive, send)
     elif kind == "lifespan":
         await _lifespan(receive, send)
     else:

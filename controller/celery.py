@@ -16,9 +16,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controller.settings")
 
 from django.conf import settings
 
+from controller import trace  # noqa: F401 - connects to the tasks
+
 logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 5.0
 SWEEP_SECONDS = 2.0
+HOUSEKEEPING_SECONDS = 3600.0
+EXCHANGE_SECONDS = 60.0
 
 
 def configuration(*, redis_url: str) -> dict[str, Any]:
@@ -72,6 +76,36 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
             "schedule": SWEEP_SECONDS,
             "options": {"expires": SWEEP_SECONDS},
         },
+        "job sweep": {
+            "task": "config_merge.job_tasks.sweep_jobs",
+            "schedule": SWEEP_SECONDS,
+            "options": {"expires": SWEEP_SECONDS},
+        },
+        "sign-in housekeeping": {
+            "task": "tenancy.tasks.sign_in_housekeeping",
+            "schedule": HOUSEKEEPING_SECONDS,
+            "options": {"expires": HOUSEKEEPING_SECONDS},
+        },
+        "exchange sweep": {
+            "task": "config_merge.exchange.tasks.sweep",
+            "schedule": EXCHANGE_SECONDS,
+            "options": {"expires": EXCHANGE_SECONDS},
+        },
+        "counts merge": {
+            "task": "config_merge.tasks.merge_counts",
+            "schedule": SWEEP_SECONDS,
+            "options": {"expires": SWEEP_SECONDS},
+        },
+        "audit seal": {
+            "task": "tenancy.tasks.seal_audit",
+            "schedule": SWEEP_SECONDS,
+            "options": {"expires": SWEEP_SECONDS},
+        },
+        "webhook sweep": {
+            "task": "tenancy.webhook_tasks.sweep",
+            "schedule": HEARTBEAT_SECONDS,
+            "options": {"expires": HEARTBEAT_SECONDS},
+        },
     }
 
 
@@ -94,3 +128,4 @@ def ring_everything_once(**_options: object) -> None:
 app = Celery("muster")
 app.config_from_object(configuration(redis_url=settings.MUSTER.redis_url))
 app.autodiscover_tasks()
+app.autodiscover_tasks(related_name="job_tasks")

@@ -102,3 +102,11 @@ def static_storage(root: Path) -> dict[str, Any]:
     if (root / "staticfiles.json").exists():
         return {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}
     return {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"}
+
+
+def mail(environment: Environment) -> tuple[str, int, str, str, bool, bool]:
+    """Django's EMAIL_HOST, _PORT, _HOST_USER, _HOST_PASSWORD, _USE_TLS and _USE_SSL."""
+    url = environment.email_url
+    if url is None:
+        return "", 25, "", "", False, False
+    return url.host, url.port, url.user, url.password, url.security == "tls", url.security == "ssl"

@@ -35,6 +35,17 @@ class InvalidEnvironment(ValueError):
 
 
 @dataclass(frozen=True)
+class MailUrl:
+    """The parts of MUSTER_EMAIL_URL; `security` is "", "tls" (STARTTLS) or "ssl"."""
+
+    host: str
+    port: int
+    user: str
+    security: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class PostgresUrl:
     """The parts of MUSTER_DATABASE_URL; `options` are libpq parameters such as sslmode."""
 
@@ -132,6 +143,29 @@ def postgres_url(value: str) -> PostgresUrl:
     )
 
 
+def mail_url(value: str) -> MailUrl:
+    """The parts of `smtp://user:password@host:port`, `smtp+tls://…` or `smtps://…`; raises InvalidEnvironment.
+
+    >>> mail_url("smtp+tls://u:p%40@mail.example.org").port
+    587
+    """
+    security = {"smtp": "", "smtp+tls": "tls", "smtps": "ssl"}
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except ValueError as error:
+        raise InvalidEnvironment("not a URL") from error
+    if url.scheme not in security or not url.hostname:
+        raise InvalidEnvironment("expected smtp://, smtp+tls:// or smtps:// and [user:password@]host[:port]")
+    return MailUrl(
+        host=url.hostname,
+        port=port or {"smtp": 25, "smtp+tls": 587, "smtps": 465}[url.scheme],
+        user=unquote(url.username or ""),
+        password=unquote(url.password or ""),
+        security=security[url.scheme],
+    )
+
+
 def _redis(value: str) -> str:
     try:
         url = urlsplit(value)
@@ -153,6 +187,12 @@ def _origins(value: str) -> tuple[str, ...]:
 def _http_url(value: str) -> str:
     if not re.fullmatch(r"https?://\S+", value):
         raise InvalidEnvironment("expected http://… or https://…")
+    return value
+
+
+def _token(value: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]{16,256}", value):
+        raise InvalidEnvironment("expected 16 to 256 printable ASCII characters without blanks")
     return value
 
 
@@ -297,6 +337,18 @@ class Environment:
         parse=_rate,
         default="30/min",
     )
+    lockout_failures: int = _variable(
+        "LOCKOUT_FAILURES",
+        "Wrong passwords or codes for one name from one address before that pair is locked out.",
+        parse=_integer(1, 1000),
+        default=8,
+    )
+    lockout_minutes: int = _variable(
+        "LOCKOUT_MINUTES",
+        "How long such a lock lasts after the last failure, in minutes.",
+        parse=_integer(1, 10080),
+        default=15,
+    )
     registration_enabled: bool = _variable(
         "REGISTRATION_ENABLED",
         "`no` refuses every device registration, whatever an organization allows.",
@@ -339,6 +391,21 @@ class Environment:
         parse=_integer(1, 86400),
         default=120,
     )
+    metrics_token: str = _variable(
+        "METRICS_TOKEN",
+        "Bearer token that opens `/metrics` to other machines, at least 16 characters; without it only "
+        "clients on this machine read it.",
+        parse=_token,
+        shown="none",
+        secret=True,
+    )
+    webhook_private: bool | None = _variable(
+        "WEBHOOK_PRIVATE",
+        "`yes` lets webhooks reach private and loopback addresses; link-local and multicast ones never.",
+        parse=_flag,
+        default=None,
+        shown="`yes` on one machine (neither PostgreSQL nor Redis), else `no`",
+    )
     s3_bucket: str = _variable(
         "S3_BUCKET", "Bucket that keeps uploaded files instead of the data directory.", shown="files on disk"
     )
@@ -353,6 +420,23 @@ class Environment:
         "S3_SECRET_KEY", "Secret access key.", shown="the SDK's own search", secret=True
     )
     s3_prefix: str = _variable("S3_PREFIX", "Folder inside the bucket.", shown="the bucket's top")
+
+    public_url: str = _variable(
+        "PUBLIC_URL",
+        "Address people reach Muster at, such as `https://muster.example.org`: what links in e-mails begin with.",
+        parse=_http_url,
+        shown="the address of the request",
+    )
+    email_url: MailUrl | None = _variable(
+        "EMAIL_URL",
+        "`smtp://user:password@host:port` (`smtp+tls://` for STARTTLS, `smtps://` for TLS): sends the links by "
+        "which people set a password. Needs `MUSTER_PUBLIC_URL`.",
+        parse=mail_url,
+        default=None,
+        shown="no e-mail is sent",
+        secret=True,
+    )
+    email_from: str = _variable("EMAIL_FROM", "Sender of e-mails.", default="muster@localhost")
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, str]) -> "Environment":
@@ -372,12 +456,21 @@ class Environment:
                 raise InvalidEnvironment(f"{name}: {error}") from error
         environment = cls(**values)
         environment._check_secrets()
+        if environment.email_url and not environment.public_url:
+            raise InvalidEnvironment(
+                "MUSTER_PUBLIC_URL is missing: links in e-mails must not begin with what a request claims"
+            )
         return environment
 
     @property
     def default_mode(self) -> bool:
         """True when everything lives in one process and one directory: neither URL was given."""
         return self.database_url is None and not self.redis_url
+
+    @property
+    def webhook_private_allowed(self) -> bool:
+        """Whether webhooks may lead to private and loopback addresses."""
+        return self.default_mode if self.webhook_private is None else self.webhook_private
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -4,12 +4,18 @@ from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from core.acting import request_id
+
 API_PREFIX = "/api/"
 
 
 def _answer(request: HttpRequest, status: HTTPStatus, detail: str) -> HttpResponse:
+    identifier = request_id.get() if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
     if request.path.startswith(API_PREFIX):
-        return JsonResponse({"detail": detail}, status=status)
+        return JsonResponse(
+            {"detail": detail, **({"request_id": identifier} if identifier else {})}, status=status
+        )
+    detail = f"{detail} Request {identifier}" if identifier else detail
     return HttpResponse(f"{status.value} {detail}\n", status=status, content_type="text/plain; charset=utf-8")
 
 
@@ -34,5 +40,5 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500; the traceback is in the log, under the request id of the answer's header."""
+    """500; the traceback is in the log, under the request id that the answer shows."""
     return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error.")

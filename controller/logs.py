@@ -1,36 +1,25 @@
 """Log lines people and machines can read, each carrying the id of the request that caused it.
 
-Invariant: a query string is never written: device agents send their keys in it. The id comes from
+Invariant: a query string is never written, device agents send their keys in it; what looks like a secret is not either
+(`core.log_redaction`), whoever wrote the line. The id comes from
 `X-Request-ID` when the caller sent a harmless one, and goes back in the answer's header of the same name.
 """
 
 import logging
 import re
 import sys
-import uuid
 from collections.abc import Callable, MutableMapping
-from contextvars import ContextVar
 from typing import Any, TextIO
 
 import structlog
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-HEADER = "X-Request-ID"
-request_id: ContextVar[str] = ContextVar("muster_request_id", default="")
-_HARMLESS = re.compile(r"[A-Za-z0-9._-]{1,64}")
+from core.acting import acting_for, request_id
+from core.log_redaction import value_without_secrets
+from core.request_ids import HEADER, accept_request_id
+
 _QUERY = re.compile(r"(?<=[^\s?])\?[^\s\"'<>]+=[^\s\"'<>]*")
-
-
-def accept_request_id(value: str) -> str:
-    """The caller's id when it is short and plain, else a new one.
-
-    >>> accept_request_id("abc-1")
-    'abc-1'
-    >>> len(accept_request_id("forged\\nline"))
-    32
-    """
-    return value if _HARMLESS.fullmatch(value) else uuid.uuid4().hex
 
 
 def without_query(text: str) -> str:
@@ -56,7 +45,8 @@ class RequestIdMiddleware:
         # Not reset afterwards: Django logs a refused request after its middleware, and the next request sets
         # its own.
         request_id.set(identifier)
-        response = self.get_response(request)
+        with acting_for(request):
+            response = self.get_response(request)
         response[HEADER] = identifier
         return response
 
@@ -73,8 +63,15 @@ def _add_request_id(_logger: object, _method: str, event: Event) -> Event:
 
 def _drop_queries(_logger: object, _method: str, event: Event) -> Event:
     for name, value in event.items():
-        if isinstance(value, str) and "?" in value and name != "exception":
+        if isinstance(value, str) and "?" in value:
             event[name] = without_query(value)
+    return event
+
+
+def _hide_secrets(_logger: object, _method: str, event: Event) -> Event:
+    for name, value in event.items():
+        if not name.startswith("_"):
+            event[name] = value_without_secrets(value, name=name)
     return event
 
 
@@ -100,11 +97,11 @@ def configuration(*, level: str, style: str, terminal: bool) -> dict[str, Any]:
         _add_request_id,
     ]
     if console:
-        last: list[Any] = [
-            structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)
-        ]
+        last: Any = structlog.dev.ConsoleRenderer(
+            colors=terminal, exception_formatter=structlog.dev.plain_traceback
+        )
     else:
-        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        last = structlog.processors.JSONRenderer(ensure_ascii=False)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -124,8 +121,10 @@ def configuration(*, level: str, style: str, terminal: bool) -> dict[str, Any]:
                 "foreign_pre_chain": shared,
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    structlog.processors.format_exc_info,
                     _drop_queries,
-                    *last,
+                    _hide_secrets,
+                    last,
                 ],
             }
         },
@@ -136,6 +135,8 @@ def configuration(*, level: str, style: str, terminal: bool) -> dict[str, Any]:
             "django": {"handlers": [], "level": level, "propagate": True},
             "django.server": {"handlers": [], "level": level, "propagate": True},
             # Below warning these describe machinery nobody asked about.
+            # What it counts, `tenancy.sign_in.door` says in words.
+            "axes": {"level": "ERROR"},
             "celery": {"level": "WARNING" if level != "DEBUG" else level},
             "kombu": {"level": "WARNING"},
             "amqp": {"level": "WARNING"},

@@ -6,6 +6,7 @@ same file serves one laptop and many machines, the environment alone choosing wh
 
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "channels",
+    "axes",
     "controller",
     "core",
     "tenancy",
@@ -62,6 +64,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "controller.metrics.MetricsMiddleware",
     "controller.logs.RequestIdMiddleware",
     "controller.headers.SecurityHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -70,6 +73,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "tenancy.sign_in.middleware.SessionNoteMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -122,8 +126,23 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+# Axes only counts: `tenancy.sign_in.lockout` asks its handler, and nothing of it hangs in Django's authentication.
+AXES_ENABLED = AXES_VERBOSE = AXES_ENABLE_ADMIN = False
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = MUSTER.lockout_failures
+AXES_COOLOFF_TIME = timedelta(minutes=MUSTER.lockout_minutes)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "tenancy.sign_in.lockout.remote_address"
+SILENCED_SYSTEM_CHECKS = ["axes.W002", "axes.W003"]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
+
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if MUSTER.email_url else 'dummy'}.EmailBackend"
+EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, EMAIL_USE_TLS, EMAIL_USE_SSL = databases.mail(
+    MUSTER
+)
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = MUSTER.email_from
 
 # --- what a browser is told
 # -----------------------------------------------------------------------------------------
@@ -179,6 +198,12 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "core.openapi.finish",
     ],
+    "ENUM_NAME_OVERRIDES": {
+        "BatchActionEnum": "config_merge.api.jobs.BATCHES",
+        "JobActionEnum": "config_merge.models_jobs.Job.Kind",
+        "JobStateEnum": "config_merge.models_jobs.Job.State",
+        "WebhookDeliveryStateEnum": "tenancy.webhook_models.WebhookDelivery.State",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "filter": True},

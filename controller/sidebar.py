@@ -38,7 +38,8 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "layers",
             "admin:config_merge_template_changelist",
             model="config_merge.template",
-        )
+        ),
+        entry(request, "Jobs", "checklist", "admin:config_merge_job_changelist", model="config_merge.job"),
     ]
     organizations = [
         entry(
@@ -65,6 +66,14 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "admin:tenancy_notification_changelist",
             model="tenancy.notification",
             badge=unread_badge(request),
+        ),
+        entry(request, "Webhooks", "webhook", "admin:tenancy_webhook_changelist", model="tenancy.webhook"),
+        entry(
+            request,
+            "Audit trail",
+            "history",
+            "admin:tenancy_auditevent_changelist",
+            model="tenancy.auditevent",
         ),
         entry(request, "API tokens", "key", "admin:tenancy_apitoken_changelist"),
         entry(request, "API documentation", "api", "docs"),

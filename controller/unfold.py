@@ -8,11 +8,17 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.templatetags.static import static
+from django.urls import reverse
 
 
 def to_static(name: str) -> Callable[[HttpRequest], str]:
     """Return a function that gives the address of a static file."""
     return lambda request: static(name)
+
+
+def to_page(name: str) -> Callable[[HttpRequest], str]:
+    """Return a function that gives the address of a page."""
+    return lambda request: reverse(name)
 
 
 BLUE = {
@@ -37,7 +43,8 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": to_static("core/muster.svg")}],
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
-    "LOGIN": {"form": "core.admin.SignInForm"},
+    "LOGIN": {"form": "tenancy.sign_in.forms.SignInForm"},
+    "ACCOUNT": {"navigation": [{"title": "Your account", "link": to_page("admin:account")}]},
     "SHOW_HISTORY": True,
     "STYLES": [to_static("core/admin.css")],
     "COLORS": {"primary": BLUE},

@@ -10,16 +10,22 @@ from drf_spectacular.views import (
     SpectacularYAMLAPIView,
 )
 
-from controller import errors, health
+from config_merge.admin import helpers
+from controller import errors, health, metrics
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/"), name="home"),
     path("favicon.ico", RedirectView.as_view(url="/static/controller/favicon.svg"), name="favicon"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics.view, name="metrics"),
+    path("admin/password/", include("tenancy.password_pages")),
+    path("config/schema.json", helpers.schema_view, name="config_schema"),
+    path("admin/config/device/", include("config_merge.admin.helper_urls")),
     path("admin/", admin.site.urls),
     path("api/v1/users/", include("tenancy.api.urls")),
     path("api/v1/controller/", include("config_merge.api.urls")),
+    path("api/v1/controller/", include("devices.api.urls")),
     path("api/v1/docs.json", SpectacularJSONAPIView.as_view(), name="schema"),
     path("api/v1/docs.yaml", SpectacularYAMLAPIView.as_view(), name="schema-yaml"),
     path("api/v1/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),

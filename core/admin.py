@@ -6,12 +6,14 @@ shown again exactly as it was typed.
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.forms.widgets import Script
+from django.templatetags.static import static
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from unfold.forms import AuthenticationForm
 from unfold.widgets import (
     INPUT_CLASSES,
@@ -32,21 +34,39 @@ class SignInForm(AuthenticationForm):
         self.fields["username"].label = "Username or e-mail address"
 
 
+DOTS = "\u2022" * 12
+
+
 class JsonEditor(UnfoldAdminTextareaWidget):
-    """A monospace text area that says while one types whether the text is a JSON object."""
+    """A JSON editor that says while one types what is wrong; without its script a monospace text area.
+
+    The attributes that tell it of a schema and of a check by the server are described in json-editor.js.
+    """
 
     class Media:
-        js = ("core/json-editor.js",)
+        css: ClassVar[dict[str, Any]] = {"all": ("core/json-editor.css",)}
+        js = (Script("core/json-editor.js", type="module"),)
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
         super().__init__(attrs={"rows": 12, "spellcheck": "false", "autocomplete": "off", **(attrs or {})})
         self.attrs["class"] = f"{self.attrs.get('class', '')} mu-json".strip()
 
+    def build_attrs(self, base_attrs: dict[str, Any], extra_attrs: dict[str, Any] | None = None) -> Any:
+        """Name the editor's module; its address is known only once files are served."""
+        attrs = super().build_attrs(base_attrs, extra_attrs)
+        return {**attrs, "data-bundle": static("vendor/vanilla-jsoneditor/standalone.js")}
+
 
 class SecretInput(forms.TextInput):
-    """A text input whose content is masked until one asks to see it, with a button that copies it."""
+    """A text input for a secret that is never printed: empty means unchanged, and who may, asks to see it.
+
+    The form sets `reveal_url` and `reveal_part` for who may see the stored secret, and `is_known` when there is one.
+    """
 
     template_name = "core/secret_input.html"
+    reveal_url = ""
+    reveal_part = ""
+    is_known = False
 
     class Media:
         js = ("core/secrets.js",)
@@ -56,16 +76,31 @@ class SecretInput(forms.TextInput):
         given = {"class": classes, "autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
         super().__init__(attrs={**given, **(attrs or {})})
 
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """Add whether there is something to reveal."""
+        placeholder = {"placeholder": f"{DOTS} unchanged unless edited"} if self.is_known else {}
+        context = super().get_context(name, value or None, {**(attrs or {}), **placeholder})
+        context["widget"]["reveal"] = {"url": self.reveal_url, "part": self.reveal_part or name}
+        return context
 
-def secret_text(value: str) -> SafeString:
-    """Return a stored secret as masked text with buttons to show and to copy it."""
+
+def secret_text(value: str, *, reveal_url: str = "", part: str = "key") -> SafeString:
+    """Return dots in place of a stored secret, with buttons for who may see it; the secret is not in the page."""
+    buttons = (
+        mark_safe(
+            '<button type="button" class="mu-button mu-button--small" data-secret-show>Reveal</button>'
+            '<button type="button" class="mu-button mu-button--small" data-secret-copy>Copy</button>'
+        )
+        if reveal_url and value
+        else ""
+    )
     return format_html(
-        '<span class="mu-secret" data-secret><code class="mu-secret__text" data-secret-text="{}">{}</code>'
-        '<button type="button" class="mu-button mu-button--small" data-secret-show>Show</button>'
-        '<button type="button" class="mu-button mu-button--small" data-copy="{}">Copy</button></span>',
-        value,
-        "\u2022" * min(max(len(value), 8), 32),
-        value,
+        '<span class="mu-secret" data-secret data-reveal-url="{}" data-reveal-part="{}">'
+        '<code class="mu-secret__text" data-secret-text>{}</code>{}</span>',
+        reveal_url,
+        part,
+        DOTS if value else "-",
+        buttons,
     )
 
 
@@ -166,6 +201,7 @@ class OrderedSelect(UnfoldAdminSelectMultipleWidget):
 
     class Media:
         js = ("core/ordered-select.js",)
+        css = {"all": ("core/ordered.css",)}
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
         super().__init__(attrs={"class": " ".join(SELECT_CLASSES), "size": 8, **(attrs or {})})

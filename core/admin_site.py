@@ -3,6 +3,7 @@
 Invariant: a bad page number or a malformed id is answered like an unknown one.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,9 @@ class House(UnfoldAdminSite):
     enable_nav_sidebar = True
     # How long an address must wait before it may try to sign in, in seconds; None when it may. Set by tenancy.
     sign_in_wait: Callable[[HttpRequest], float | None] | None = None
+    # The pages of one's own account and how one signs in (a module with `sign_in`, `urls`, `password_change`); set by
+    # tenancy.
+    account: Any = None
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Search models by name; a page that is not there is a 404."""
@@ -35,7 +39,11 @@ class House(UnfoldAdminSite):
         """Sign in; an address that tries too often is sent away for a while."""
         wait = self.sign_in_wait(request) if self.sign_in_wait and request.method == "POST" else None
         if wait is None:
-            return super().login(request, extra_context)
+            if self.account is None:
+                return super().login(request, extra_context)
+            step = functools.partial(super().login, request, extra_context)
+            answered: HttpResponse = self.account.sign_in(self, request, step)
+            return answered
         answer = HttpResponse(
             "Too many attempts from this address. Try again later.", status=429, content_type="text/plain"
         )
@@ -47,7 +55,17 @@ class House(UnfoldAdminSite):
         own = path(
             "r/<path:content_type_id>/<path:object_id>/", self.admin_view(self.nowhere), name="view_on_site"
         )
-        return [own, *super().get_urls()]
+        account = self.account.urls(self) if self.account is not None else []
+        return [own, *account, *super().get_urls()]
+
+    def password_change(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Change one's own password."""
+        if self.account is None:
+            return super().password_change(request, extra_context)
+        answered: HttpResponse = self.account.password_change(self, request, extra_context)
+        return answered
 
     def nowhere(self, request: HttpRequest, content_type_id: str, object_id: str) -> HttpResponse:
         """Objects of this product have no public page."""

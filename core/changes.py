@@ -5,6 +5,7 @@ from it are written; the caller's object is brought up to date and is never the 
 """
 
 import copy
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from django.db import models
@@ -19,7 +20,18 @@ def changed_row(instance: Row, changes: dict[str, Any]) -> tuple[Row, Row]:
 
     Call it inside the transaction that ends with `store`. Raises the model's DoesNotExist.
     """
-    row: Row = locked(type(instance)._base_manager.filter(pk=instance.pk)).get()
+    return _with(locked(type(instance)._base_manager.filter(pk=instance.pk)).get(), changes)
+
+
+def proposed_row(instance: Row, changes: Mapping[str, Any]) -> tuple[Row, Row]:
+    """Return the stored row of `instance` with `changes` applied, and as it is stored; locks and stores nothing.
+
+    Raises the model's DoesNotExist.
+    """
+    return _with(type(instance)._base_manager.get(pk=instance.pk), changes)
+
+
+def _with(row: Row, changes: Mapping[str, Any]) -> tuple[Row, Row]:
     before = copy.copy(row)
     for name, value in changes.items():
         setattr(row, name, value)

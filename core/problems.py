@@ -10,6 +10,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
+from core.acting import request_id
 from core.errors import Conflict, Forbidden, NotFound
 
 ALL = NON_FIELD_ERRORS
@@ -57,5 +58,11 @@ def translate(error: Exception) -> Exception:
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's handler behind our translation; what it does not know becomes a 500 and is logged."""
-    return drf_exception_handler(translate(error), context)
+    """DRF's handler behind our translation; what it does not know becomes a 500 and is logged.
+
+    A failure of ours names the request, for whoever asks us about it; other bodies are DRF's own.
+    """
+    response = drf_exception_handler(translate(error), context)
+    if response is not None and response.status_code >= 500 and isinstance(response.data, dict):
+        response.data["request_id"] = request_id.get()
+    return response

@@ -10,13 +10,18 @@ from typing import Any
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
+from core.acting import request_id
+
+# Not `request_id`, which would be taken for the task's own.
+REQUEST_HEADER = "muster_request_id"
 logger = logging.getLogger(__name__)
 
 
 def ring(task: Any, *args: Any) -> None:
     """Send `task` now; a broker that does not answer is logged, not raised."""
     try:
-        task.apply_async(args=args, retry=False, ignore_result=True)
+        woken_by = {REQUEST_HEADER: identifier} if (identifier := request_id.get()) else None
+        task.apply_async(args=args, retry=False, ignore_result=True, headers=woken_by)
     except (OperationalError, OSError) as error:
         logger.warning("broker unreachable, the sweeper will find the work: %s", type(error).__name__)
 

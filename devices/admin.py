@@ -12,16 +12,20 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from unfold.decorators import display
 
-from core.admin import SecretInput
+from core.admin import json_text, secret_text
+from core.secret_fields import hidden_object
 from devices import services
 from devices.models import FleetSettings
-from tenancy.admin_base import Refused, ScopedAdmin, reason_of, refusals
+from tenancy.admin_base import Refused, reason_of, refusals
+from tenancy.admin_secrets import SecretsAdmin
 
 
 @admin.register(FleetSettings)
-class FleetSettingsAdmin(ScopedAdmin):
+class FleetSettingsAdmin(SecretsAdmin):
     """How an organization's devices register, and the variables they share."""
 
+    secret_fields = ("shared_secret",)
+    redacted_fields = ("context",)
     list_display = ("organization", "registration_enabled", "limit", "device_count")
     list_select_related = ("organization",)
     list_deferred = ("shared_secret", "context")
@@ -30,6 +34,10 @@ class FleetSettingsAdmin(ScopedAdmin):
     ordering = ("organization__name",)
     readonly_fields = ("organization",)
     change_form_outer_before_template = "admin/devices/fleet_head.html"
+
+    class Media:
+        js = ("core/secrets.js",)
+
     fieldsets = (
         (None, {"fields": ("organization", "registration_enabled", "shared_secret", "device_limit")}),
         ("Variables", {"fields": ("context",)}),
@@ -47,11 +55,34 @@ class FleetSettingsAdmin(ScopedAdmin):
         """They go with the organization."""
         return False
 
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Mask the secret, and post beside it what it was when the form was rendered."""
-        if db_field.name == "shared_secret":
-            kwargs |= {"widget": SecretInput(), "show_hidden_initial": True}
-        return super().formfield_for_dbfield(db_field, request, **kwargs)
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Without the right to edit, secrets are dots and marks."""
+        fieldsets: Any = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return fieldsets
+        shown = {"shared_secret": "shown_secret", "context": "shown_context"}
+        return [
+            (title, {**options, "fields": tuple(shown.get(name, name) for name in options["fields"])})
+            for title, options in fieldsets
+        ]
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Say with the row where its secrets are revealed, for the fields that cannot know who reads them."""
+        row: Any = super().get_object(request, object_id, from_field)
+        if row is not None:
+            row.reveal_url = self.reveal_url(request, row)
+        return row
+
+    @display(description="Shared secret")
+    def shown_secret(self, obj: Any) -> str:
+        """Masked."""
+        reveal_url = getattr(obj, "reveal_url", "")
+        return secret_text(obj.shared_secret, reveal_url=reveal_url, part="shared_secret")
+
+    @display(description="Variables")
+    def shown_context(self, obj: Any) -> str:
+        """As text, with marks."""
+        return json_text(hidden_object(obj.context))
 
     @display(description="Devices", ordering="devices")
     def device_count(self, obj: Any) -> int:
@@ -67,11 +98,8 @@ class FleetSettingsAdmin(ScopedAdmin):
         return f"{obj.device_limit:,}" if obj.device_limit else "unlimited"
 
     def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> FleetSettings:
-        """Change through the service; a secret nobody edited here may have been replaced since."""
-        values = form.values()
-        if "shared_secret" not in form.changed_data:
-            values.pop("shared_secret", None)
-        return services.fleet_settings_update(obj, **values)
+        """Change through the service."""
+        return services.fleet_settings_update(obj, **form.values())
 
     def get_urls(self) -> list[URLPattern]:
         """Add the rotation of the secret."""

@@ -125,7 +125,58 @@ class Device(BaseModel):
             models.Index(fields=("organization", "-created", "id"), name="device_newest_of_org"),
             models.Index(fields=("management_ip",), name="device_management_ip"),
             models.Index(fields=("last_ip",), name="device_last_ip"),
+            models.Index(fields=("group", "-created", "id"), name="device_newest_of_group"),
+            models.Index(
+                fields=("organization", "-created", "id"),
+                condition=models.Q(is_deactivated=True),
+                name="device_newest_retired",
+            ),
+            models.Index(fields=("organization", "name", "id"), name="device_by_name"),
+            models.Index(fields=("organization", "mac_address", "id"), name="device_by_mac"),
+            models.Index(fields=("organization", "modified", "id"), name="device_by_modified"),
+            models.Index(fields=("organization", "model", "id"), name="device_by_model"),
+            models.Index(fields=("organization", "os", "id"), name="device_by_os"),
         )
 
     def __str__(self) -> str:
         return self.name
+
+
+class DeviceText(models.Model):
+    """What a device is found by, lower-case and apart from what changes often; kept by triggers (`devices.listing`)."""
+
+    device = models.OneToOneField(
+        Device, on_delete=models.DO_NOTHING, db_constraint=False, related_name="text", editable=False
+    )
+    organization_id = models.UUIDField(editable=False)
+    name = models.TextField(editable=False)
+    mac = models.TextField(editable=False, help_text="With colons, a space, without separators.")
+    rest = models.TextField(editable=False)
+
+    class Meta:
+        indexes = (models.Index(fields=("organization_id", "device"), name="device_text_of_org"),)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.mac}"
+
+
+class DeviceCount(models.Model):
+    """How many devices there are of each kind, the sum of `n`; kept by triggers (`devices.listing`).
+
+    Without a group, `group_id` is the organization's id, since SQL finds no row by comparing with null.
+    """
+
+    organization_id = models.UUIDField(editable=False)
+    group_id = models.UUIDField(editable=False)
+    is_deactivated = models.BooleanField(editable=False)
+    n = models.BigIntegerField(editable=False)
+
+    class Meta:
+        indexes = (
+            models.Index(
+                fields=("organization_id", "group_id", "is_deactivated"), name="device_count_of_org"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.n} of {self.organization_id}"

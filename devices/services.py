@@ -6,7 +6,7 @@ What a device *should be* follows by event (`devices.events`); nothing here know
 import hashlib
 import ipaddress
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -14,13 +14,14 @@ from django.conf import settings
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import transaction
 
-from core.changes import changed_row, store
+from core.changes import changed_row, proposed_row, store
 from core.crypto import digest
 from core.db import in_turn, locked
 from core.errors import Conflict, Forbidden
 from core.events import publish
 from devices.events import DeviceChanged, GroupVariablesChanged, OrganizationVariablesChanged
 from devices.models import Device, DeviceGroup, FleetSettings
+from tenancy import audit
 from tenancy.events import OrganizationCreated
 
 DEVICE_FIELDS = frozenset(
@@ -39,6 +40,7 @@ DEVICE_FIELDS = frozenset(
         "hardware_id",
     ]
 )
+ADDRESSES = frozenset({"last_ip", "management_ip"})
 
 
 def consistent_key(*, identity: str, shared_secret: str) -> str:
@@ -65,6 +67,8 @@ def fleet_settings_update(settings_row: FleetSettings, **changes: Any) -> FleetS
     """Change secret, limit, registration or variables of an organization. Raises ValidationError."""
     row, before = changed_row(settings_row, changes)
     row.shared_secret_digest = digest(row.shared_secret)
+    if row.device_limit is not None and row.device_limit < 0:
+        raise ValidationError({"device_limit": "The limit is 0 for none, or a positive number."})
     row.full_clean(exclude=["shared_secret_digest"])
     taken = FleetSettings.objects.filter(shared_secret_digest=row.shared_secret_digest)
     if len(row.shared_secret) < 8 or taken.exclude(pk=row.pk).exists():
@@ -77,6 +81,14 @@ def fleet_settings_update(settings_row: FleetSettings, **changes: Any) -> FleetS
     changed = store(row, before=before, onto=settings_row)
     if "context" in changed:
         publish(OrganizationVariablesChanged(organization_id=settings_row.pk))
+    if changed:
+        audit.record(
+            "fleet_settings.changed",
+            row,
+            organization_id=row.pk,
+            changes=audit.difference(before, row),
+            name="fleet settings",
+        )
     return settings_row
 
 
@@ -90,6 +102,7 @@ def group_create(**fields: Any) -> DeviceGroup:
     _check_group_meta(group)
     group.full_clean()
     group.save(force_insert=True)
+    audit.record("group.created", group, organization_id=group.organization_id, changes=audit.contents(group))
     return group
 
 
@@ -97,14 +110,20 @@ def group_create(**fields: Any) -> DeviceGroup:
 def group_update(group: DeviceGroup, **changes: Any) -> DeviceGroup:
     """Change the named fields of a group. Its organization stays. Raises ValidationError."""
     row, before = changed_row(group, changes)
-    if row.organization_id != before.organization_id and row.devices.exists():
-        raise ValidationError({"organization": "A group with devices cannot move to another organization."})
+    _check_group_move(row, before)
     _check_group_meta(row)
     row.full_clean()
     changed = store(row, before=before, onto=group)
     if "context" in changed:
         publish(GroupVariablesChanged(group_id=group.pk))
+    if changed:
+        audit.record_change("group", before, row, changes=audit.difference(before, row))
     return group
+
+
+def _check_group_move(row: DeviceGroup, before: DeviceGroup) -> None:
+    if row.organization_id != before.organization_id and row.devices.exists():
+        raise ValidationError({"organization": "A group with devices cannot move to another organization."})
 
 
 def _check_group_meta(group: DeviceGroup) -> None:
@@ -115,16 +134,19 @@ def _check_group_meta(group: DeviceGroup) -> None:
 # --- devices --------------------------------------------------------------------------------------------------
 
 
-def limit_check(*, organization_id: UUID, organization_name: str, limit: int | None) -> None:
+def limit_check(
+    *, organization_id: UUID, organization_name: str, limit: int | None, only_asking: bool = False
+) -> None:
     """Refuse one more device when the organization's limit is reached; null admits none, 0 any number.
 
-    Call it inside the transaction that adds the device: it serialises the adders of a limited organization.
-    Raises ValidationError.
+    Call it inside the transaction that adds the device: it serialises the adders of a limited organization, unless
+    the caller is `only_asking`. Raises ValidationError.
     """
     if limit == 0:
         return
     if limit is not None:
-        locked(FleetSettings.objects.filter(pk=organization_id)).values_list("pk").first()
+        if not only_asking:
+            locked(FleetSettings.objects.filter(pk=organization_id)).values_list("pk").first()
         if Device.objects.filter(organization_id=organization_id).count() < limit:
             return
     raise ValidationError(
@@ -183,6 +205,9 @@ def device_create(*, check_limit: bool = True, **fields: Any) -> Device:
         )
     _full_clean(device)
     device.save(force_insert=True)
+    audit.record(
+        "device.created", device, organization_id=device.organization_id, changes=audit.contents(device)
+    )
     return device
 
 
@@ -204,6 +229,9 @@ def device_update(device: Device, **changes: Any) -> frozenset[str]:
     changed = store(row, before=before, onto=device) & DEVICE_FIELDS
     if changed:
         publish(DeviceChanged(device_id=device.pk, fields=changed))
+    # Where a device was heard from changes by itself; that is no act of anybody.
+    if changed - ADDRESSES:
+        audit.record_change("device", before, row, changes=audit.difference(before, row))
     return changed
 
 
@@ -247,3 +275,45 @@ def last_seen_flush(device_ids: Iterable[UUID], *, at: Any) -> None:
     ids = sorted(device_ids)
     for start in range(0, len(ids), 500):
         Device.objects.filter(pk__in=ids[start : start + 500]).update(last_seen=at)
+
+
+# --- what a change would store --------------------------------------------------------------------------------
+
+
+def proposed_fleet_settings(settings_row: FleetSettings, changes: Mapping[str, Any]) -> FleetSettings:
+    """Return the row an update of the variables would store. Writes nothing. Raises ValidationError."""
+    row, _ = proposed_row(settings_row, changes)
+    row.full_clean(exclude=["shared_secret_digest"])
+    return row
+
+
+def proposed_group(group: DeviceGroup | None, changes: Mapping[str, Any]) -> DeviceGroup:
+    """Return the row `group_update` (or, for None, `group_create`) would store. Writes nothing. Raises as they do."""
+    if group is None:
+        row = DeviceGroup(**changes)
+    else:
+        row, before = proposed_row(group, changes)
+        _check_group_move(row, before)
+    _check_group_meta(row)
+    row.full_clean()
+    return row
+
+
+def proposed_device(device: Device, changes: Mapping[str, Any]) -> tuple[Device, Device]:
+    """Return the row `device_update` would store, and the stored one. Writes and locks nothing. Raises as it does."""
+    row, before = proposed_row(device, changes)
+    if before.is_deactivated:
+        raise Forbidden("The device is deactivated.")
+    if not changes.get("key", "x"):
+        row.key = before.key
+    _normalise(row)
+    if row.organization_id != before.organization_id:
+        fleet = FleetSettings.objects.select_related("organization").get(pk=row.organization_id)
+        limit_check(
+            organization_id=fleet.pk,
+            organization_name=fleet.organization.name,
+            limit=fleet.device_limit,
+            only_asking=True,
+        )
+    _full_clean(row)
+    return row, before

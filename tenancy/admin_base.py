@@ -280,6 +280,9 @@ class ScopedAdmin(ScopedPermissions, ModelAdmin):
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         """Filter by declared filters and own columns only: behind a relation may be another organization's rows."""
+        values = value if isinstance(value, list | tuple) else (value,)
+        if any("\x00" in str(item) for item in values):
+            return False  # no text of PostgreSQL's holds it, not even one to compare with
         declared = {getattr(entry, "parameter_name", None) for entry in self.get_list_filter(request)}
         if lookup in declared:
             return True

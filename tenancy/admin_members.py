@@ -8,12 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 
 from tenancy.admin_base import ScopedPermissions
+from tenancy.authority import may_let_reveal
 from tenancy.models import Membership, Organization, Role, User
 from tenancy.policy import RANK
 from tenancy.queries import organization_ids_where, roles_of
@@ -35,7 +37,7 @@ class MembershipForm(forms.ModelForm):
 
     class Meta:
         model = Membership
-        fields = ("user", "role")
+        fields = ("user", "role", "can_reveal")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -49,6 +51,9 @@ class MembershipForm(forms.ModelForm):
                 self.fields["role"].disabled = True
         role: Any = self.fields["role"]
         role.choices = roles
+        self.fields["can_reveal"].disabled = self.fields["role"].disabled or not may_let_reveal(
+            user, self.organization_id
+        )
 
 
 class MembershipFormSet(forms.BaseInlineFormSet):
@@ -71,7 +76,7 @@ class MembershipInline(ScopedPermissions, TabularInline):
     model = Membership
     form = MembershipForm
     formset = MembershipFormSet
-    fields = ("user", "role")
+    fields = ("user", "role", "can_reveal")
     extra = 0
     verbose_name_plural = "members"
 
@@ -89,6 +94,13 @@ class MembershipInline(ScopedPermissions, TabularInline):
         formset.request = formset.form.request = request
         formset.form.organization_id = obj.pk if obj else None
         return formset
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Choices come without pop-up buttons."""
+        formfield: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if formfield is not None and isinstance(formfield.widget, RelatedFieldWidgetWrapper):
+            formfield.widget = formfield.widget.widget
+        return formfield
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Offer the people one already shares an organization with."""

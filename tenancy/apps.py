@@ -1,5 +1,7 @@
 """Django's registration of the tenant wall."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -8,3 +10,8 @@ class TenancyConfig(AppConfig):
 
     name = "tenancy"
     verbose_name = "Users and organizations"
+
+    def ready(self) -> None:
+        """Bring what needs the models, now that they can be imported."""
+        import_module("tenancy.wiring")
+        import_module("tenancy.sign_in.wiring")

@@ -12,6 +12,7 @@ from tenancy.models import User
 from tenancy.policy import ACTIONS, allows
 from tenancy.queries import roles_of
 from tenancy.services import authenticate_person
+from tenancy.sign_in.factors import is_enabled
 
 
 class MembershipBackend(BaseBackend):
@@ -23,7 +24,9 @@ class MembershipBackend(BaseBackend):
         """Return the user with this login and password."""
         if username is None or password is None:
             return None
-        return authenticate_person(login=username, password=password)
+        user = authenticate_person(login=username, password=password)
+        # Whoever comes this way was not asked for a code; the doors that ask do not come this way.
+        return None if user is not None and is_enabled(user) else user
 
     def get_user(self, user_id: Any) -> User | None:
         """Return the active user of a session."""

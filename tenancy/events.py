@@ -9,3 +9,11 @@ class OrganizationCreated:
     """An organization row was written; satellites of higher floors are created in the same transaction."""
 
     organization_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationDeleting:
+    """An organization is about to go with all it has; without `force`, a subscriber may refuse by raising Conflict."""
+
+    organization_id: UUID
+    force: bool

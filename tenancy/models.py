@@ -7,7 +7,15 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 
+from core.fields import EncryptedTextField
 from core.models import BaseModel
+from tenancy.sign_in import models as sign_in_models  # noqa: F401 - makes them known to Django
+from tenancy.webhook_models import Webhook, WebhookDelivery
+
+__all__ = [
+    "ApiToken", "AuditEvent", "AuditHead", "Membership", "Notification", "Organization", "Role", "User",
+    "Webhook", "WebhookDelivery",
+]  # fmt: skip
 
 validate_slug = RegexValidator(
     r"^[-a-zA-Z0-9_]+\Z", "Enter a valid slug of letters, numbers, underscores or hyphens."
@@ -67,6 +75,11 @@ class Membership(BaseModel):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.VIEWER)
+    can_reveal = models.BooleanField(
+        "may reveal secrets",
+        default=False,
+        help_text="See keys and passwords, also those inside configurations; every look is in the audit trail.",
+    )
 
     class Meta(BaseModel.Meta):
         constraints = (
@@ -123,3 +136,57 @@ class Notification(BaseModel):
 
     def __str__(self) -> str:
         return self.message
+
+
+class AuditEvent(models.Model):
+    """One thing that was done: written with it, never changed but for being sealed into the chain.
+
+    `organization_id`, `actor_id` and `target_id` outlive what they name, so none of them is a constraint.
+    `sequence` and `seal` are empty until the sealer has chained the row to the one before it (`tenancy.audit`).
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    created = models.DateTimeField(editable=False)
+    organization = models.ForeignKey(
+        Organization, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+    )
+    actor_id = models.UUIDField(null=True)
+    actor_name = models.CharField(max_length=150)
+    via = models.CharField(max_length=16)
+    address = models.CharField(max_length=45, blank=True)
+    request_id = models.CharField(max_length=64, blank=True)
+    reason = models.CharField(max_length=256, blank=True)
+    action = models.CharField(max_length=48)
+    target_type = models.CharField(max_length=32, blank=True)
+    target_id = models.CharField(max_length=36, blank=True)
+    target_name = models.CharField(max_length=150, blank=True)
+    changes = models.JSONField(default=dict)
+    sequence = models.PositiveBigIntegerField(null=True, unique=True)
+    seal = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        verbose_name = "audit event"
+        ordering = ("-created", "id")
+        indexes = (
+            models.Index(fields=("-created", "id"), name="audit_newest"),
+            models.Index(fields=("organization", "-created", "id"), name="audit_newest_of_org"),
+            models.Index(fields=("target_id", "-created"), name="audit_of_target"),
+            models.Index(
+                fields=("created",), condition=models.Q(sequence__isnull=True), name="audit_unsealed"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.action} by {self.actor_name}"
+
+
+class AuditHead(models.Model):
+    """The end of the chain and the key its seals are made with; one row."""
+
+    key = EncryptedTextField()
+    sequence = models.PositiveBigIntegerField(default=0)
+    seal = models.CharField(max_length=64)
+    anchor = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"{self.sequence} events"

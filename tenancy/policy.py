@@ -37,6 +37,11 @@ def register(label: str, *, view: str | None, write: str | None, **actions: str 
     )
 
 
+def labels() -> list[str]:
+    """Return everything that has a rule."""
+    return sorted(_rules)
+
+
 def rule_of(label: str) -> Rule:
     """Return the rule of a model; unregistered models are closed."""
     return _rules.get(label.lower(), Rule(None, None, None, None))
@@ -56,3 +61,8 @@ def allows(role: str | None, action: str, model: type[models.Model] | str) -> bo
 register("tenancy.organization", view=Role.VIEWER, write=None, change=Role.OWNER)
 register("tenancy.membership", view=Role.MANAGER, write=Role.MANAGER)
 register("tenancy.notification", view=Role.VIEWER, write=None, change=Role.OPERATOR)
+register("tenancy.auditevent", view=Role.MANAGER, write=None)
+register("tenancy.webhook", view=Role.MANAGER, write=Role.MANAGER)
+register("tenancy.webhookdelivery", view=Role.MANAGER, write=None, add=Role.MANAGER)
+register("tenancy.user", view=Role.MANAGER, write=Role.MANAGER)
+register("tenancy.membertoken", view=Role.OWNER, write=None, delete=Role.OWNER)

@@ -4,6 +4,7 @@ A superuser sees all organizations, also disabled ones; everyone else the active
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -11,23 +12,56 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import models
 from django.db.models import Q, QuerySet
 
-from tenancy.models import ApiToken, Membership, Notification, Organization, User
+from tenancy.models import (
+    ApiToken,
+    AuditEvent,
+    Membership,
+    Notification,
+    Organization,
+    User,
+    Webhook,
+    WebhookDelivery,
+)
 from tenancy.policy import allows
 
 M = TypeVar("M", bound=models.Model)
 AnyUser = User | AnonymousUser
 
 
-def roles_of(user: Any) -> dict[UUID, str]:
-    """Return the role of `user` in each of their active organizations (one query, kept on the user object)."""
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a member holds in one organization."""
+
+    role: str
+    can_reveal: bool
+
+
+def grants_of(user: Any) -> dict[UUID, Grant]:
+    """Return what `user` holds in each of their active organizations (one query, kept on the user object)."""
     if not user.is_authenticated or not user.is_active:
         return {}
-    cached: dict[UUID, str] | None = getattr(user, "_muster_roles", None)
+    cached: dict[UUID, Grant] | None = getattr(user, "_muster_grants", None)
     if cached is None:
         rows = Membership.objects.filter(user=user, organization__is_active=True)
-        cached = dict(rows.values_list("organization_id", "role"))
-        user._muster_roles = cached
+        cached = {
+            pk: Grant(role, can_reveal)
+            for pk, role, can_reveal in rows.values_list("organization_id", "role", "can_reveal")
+        }
+        user._muster_grants = cached
     return cached
+
+
+def roles_of(user: Any) -> dict[UUID, str]:
+    """Return the role of `user` in each of their active organizations."""
+    return {pk: grant.role for pk, grant in grants_of(user).items()}
+
+
+def may_reveal(user: Any, organization_id: UUID | None) -> bool:
+    """Tell whether `user` may see the secrets of an organization; those of shared objects only superusers may."""
+    if user.is_authenticated and user.is_superuser and user.is_active:
+        return True
+    grant = grants_of(user).get(organization_id) if organization_id is not None else None
+    return grant is not None and grant.can_reveal
 
 
 def organization_ids_where(user: Any, action: str, model: type[models.Model] | str) -> Collection[UUID]:
@@ -68,3 +102,35 @@ def notifications_visible_to(user: Any) -> QuerySet[Notification]:
 def api_tokens_of(user: Any) -> QuerySet[ApiToken]:
     """Return the tokens of `user` that were not revoked."""
     return ApiToken.objects.filter(user=user, revoked_at__isnull=True)
+
+
+def audit_events_visible_to(user: Any) -> QuerySet[AuditEvent]:
+    """Return what happened in the organizations where `user` may read the trail; superusers see all of it."""
+    events = AuditEvent.objects.all()
+    if user.is_authenticated and user.is_superuser and user.is_active:
+        return events
+    return events.filter(organization_id__in=list(organization_ids_where(user, "view", AuditEvent)))
+
+
+def webhooks_visible_to(user: Any) -> QuerySet[Webhook]:
+    """Return the webhooks of the organizations where `user` may see them; superusers see all."""
+    return _where_viewed(Webhook.objects.all(), user)
+
+
+def webhook_deliveries_visible_to(user: Any) -> QuerySet[WebhookDelivery]:
+    """Return the messages to the webhooks of the organizations where `user` may see them."""
+    return _where_viewed(WebhookDelivery.objects.all(), user)
+
+
+def _where_viewed(queryset: QuerySet[M], user: Any) -> QuerySet[M]:
+    """Keep the rows of organizations in which the user's role may look at such rows."""
+    if user.is_authenticated and user.is_superuser and user.is_active:
+        return queryset
+    return queryset.filter(organization_id__in=list(organization_ids_where(user, "view", queryset.model)))
+
+
+def webhook_deliveries_by_state() -> dict[tuple[str, ...], float]:
+    """Count the messages in the delivery log by state, for the metrics."""
+    counts = dict.fromkeys(WebhookDelivery.State.values, 0)
+    rows = WebhookDelivery.objects.order_by().values_list("state").annotate(count=models.Count("pk"))
+    return {(state,): count for state, count in (counts | dict(rows)).items()}

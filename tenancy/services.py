@@ -1,5 +1,6 @@
 """Every write to users, organizations, memberships, tokens and notifications."""
 
+import copy
 import secrets
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from core.changes import changed_row, store
 from core.clock import now
 from core.crypto import digest
 from core.events import publish
+from tenancy import audit
 from tenancy.events import OrganizationCreated
 from tenancy.models import ApiToken, Membership, Notification, Organization, Role, User
 
@@ -27,6 +29,12 @@ def organization_create(*, slug: str, name: str = "", **fields: Any) -> Organiza
     organization.full_clean()
     organization.save(force_insert=True)
     publish(OrganizationCreated(organization_id=organization.pk))
+    audit.record(
+        "organization.created",
+        organization,
+        organization_id=organization.pk,
+        changes=audit.contents(organization),
+    )
     return organization
 
 
@@ -35,40 +43,74 @@ def organization_update(organization: Organization, **changes: Any) -> Organizat
     """Change the named fields. Raises ValidationError."""
     row, before = changed_row(organization, changes)
     row.full_clean()
-    store(row, before=before, onto=organization)
+    if store(row, before=before, onto=organization):
+        audit.record(
+            "organization.changed", row, organization_id=row.pk, changes=audit.difference(before, row)
+        )
     return organization
 
 
 @transaction.atomic
 def organization_delete(organization: Organization) -> None:
-    """Delete an organization with everything in it."""
+    """Delete an organization with everything in it; its audit trail stays, for superusers."""
+    gone = copy.copy(organization)
     organization.delete()
+    audit.record("organization.deleted", gone, organization_id=gone.pk)
 
 
 @transaction.atomic
-def membership_set(*, user: User, organization: Organization, role: str) -> Membership:
-    """Give `user` the `role` in `organization`, replacing an earlier one. Raises ValidationError."""
+def membership_set(
+    *, user: User, organization: Organization, role: str, can_reveal: bool | None = None
+) -> Membership:
+    """Give `user` the `role` in `organization`, replacing an earlier one. Raises ValidationError.
+
+    Without `can_reveal`, whoever gets a role that writes may reveal secrets too, and a viewer may not.
+    """
     membership = Membership.objects.filter(user=user, organization=organization).first()
-    membership = membership or Membership(user=user, organization=organization)
+    membership = membership or Membership(user=user, organization=organization, role="")
+    before = copy.copy(membership)
+    if can_reveal is not None:
+        membership.can_reveal = can_reveal
+    elif membership.role != role:
+        membership.can_reveal = role != Role.VIEWER
     membership.role = role
     membership.full_clean()
+    is_new = membership._state.adding
     membership.save()
+    changes = audit.difference(before, membership)
+    if changes:
+        audit.record(
+            "membership.created" if is_new else "membership.changed",
+            membership,
+            organization_id=organization.pk,
+            changes={"user": (None, str(user))} | changes if is_new else changes,
+            name=f"{user} in {organization}",
+        )
     return membership
 
 
 @transaction.atomic
 def membership_remove(membership: Membership) -> None:
     """Take a user out of an organization; their tokens lose it with them."""
+    gone = copy.copy(membership)
     membership.delete()
+    audit.record(
+        "membership.removed",
+        gone,
+        organization_id=gone.organization_id,
+        changes={"role": (gone.role, None)},
+        name=f"{gone.user} in {gone.organization}",
+    )
 
 
 @transaction.atomic
 def user_create(*, username: str, password: str | None, **fields: Any) -> User:
     """Create a user; without a password they cannot sign in. Raises ValidationError."""
-    user = User(username=username, **fields)
+    user = User(username=User.normalize_username(username), **fields)
     user.set_password(password)
     user.full_clean()
     user.save(force_insert=True)
+    audit.record("user.created", user, organization_id=None, changes=audit.contents(user))
     return user
 
 
@@ -78,15 +120,19 @@ def user_update(user: User, *, password: str | None = None, **changes: Any) -> U
     row, before = changed_row(user, changes)
     if password is not None:
         row.set_password(password)
+    row.username = User.normalize_username(row.username)
     row.full_clean()
-    store(row, before=before, onto=user)
+    if store(row, before=before, onto=user):
+        audit.record("user.changed", row, organization_id=None, changes=audit.difference(before, row))
     return user
 
 
 @transaction.atomic
 def user_delete(user: User) -> None:
     """Delete a user with their memberships and tokens; what they did keeps its rows without them."""
+    gone = copy.copy(user)
     user.delete()
+    audit.record("user.deleted", gone, organization_id=None)
 
 
 def authenticate_person(*, login: str, password: str) -> User | None:
@@ -115,6 +161,12 @@ def token_issue(*, user: User, name: str, expires_at: datetime | None = None) ->
     token = ApiToken(user=user, name=name, expires_at=expires_at, prefix=secret[:8], digest=digest(secret))
     token.full_clean()
     token.save(force_insert=True)
+    audit.record(
+        "token.issued",
+        token,
+        organization_id=None,
+        changes={"name": (None, name), "user": (None, str(user)), "expires_at": (None, expires_at)},
+    )
     return token, secret
 
 
@@ -127,9 +179,11 @@ def token_rename(token: ApiToken, *, name: str) -> ApiToken:
     return token
 
 
+@transaction.atomic
 def token_revoke(token: ApiToken) -> None:
     """End a token at once; revoking twice is the same as once."""
-    ApiToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=now())
+    if ApiToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=now()):
+        audit.record("token.revoked", token, organization_id=None)
 
 
 def token_holder(secret: str) -> tuple[User, ApiToken] | None:
@@ -193,8 +247,7 @@ def provision(
     if user is None:
         user = user_create(username=username, password=password or None, is_staff=True)
     elif password and not user.check_password(password):
-        user.set_password(password)
-        user.save(update_fields=["password"])
+        user = user_update(user, password=password)
     membership_set(user=user, organization=organization, role=role)
     _, secret = token_issue(user=user, name="provision")
     return organization, user, secret

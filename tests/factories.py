@@ -6,12 +6,18 @@ Every function fills in what is not said with something unique; pass fields to s
 import itertools
 from typing import Any
 
+from django.test import Client
+
 from config_merge.models import Backend, Config, Template
 from config_merge.services import configs, groups, templates
+from core.crypto import digest
 from devices import services as inventory
 from devices.models import Device, DeviceGroup, FleetSettings
 from tenancy import services as tenancy
-from tenancy.models import Notification, Organization, Role, User
+from tenancy import webhook_services
+from tenancy.models import Membership, Notification, Organization, Role, User, Webhook
+from tenancy.sign_in.models import SignInSession
+from tenancy.webhook_models import EVENTS
 
 PASSWORD = "correct horse battery staple"
 _numbers = itertools.count(1)
@@ -72,6 +78,24 @@ def operator(of: Organization) -> User:
     return user(role=Role.OPERATOR, organization=of)
 
 
+def session(user: User) -> SignInSession:
+    """Sign a user in with a new browser and return their session."""
+    browser = Client()
+    browser.force_login(user)
+    key = browser.session.session_key
+    assert key is not None
+    session = SignInSession.objects.get(digest=digest(key))
+    session.address, session.user_agent = "192.0.2.7", "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"
+    session.save(update_fields=["address", "user_agent"])
+    return session
+
+
+def without_reveal(of: User) -> User:
+    """Withdraw a person's right to see secrets, everywhere; returns them."""
+    Membership.objects.filter(user=of).update(can_reveal=False)
+    return of
+
+
 def token_for(user: User, **fields: Any) -> str:
     """Issue an API token and return its secret."""
     return tenancy.token_issue(user=user, name=fields.pop("name", "test"), **fields)[1]
@@ -123,3 +147,9 @@ def notification(organization: Organization, **fields: Any) -> Notification:
     fields = {"kind": "test", "message": f"message {_number()}", **fields}
     tenancy.notify(organization_id=organization.pk, **fields)
     return Notification.objects.filter(organization=organization).latest("created")
+
+
+def webhook(organization: Organization, **fields: Any) -> Webhook:
+    """Create a webhook of an organization for every event."""
+    fields = {"url": "https://hooks.example.org/x", "events": list(EVENTS), **fields}
+    return webhook_services.webhook_create(organization=organization, **fields)[0]

@@ -9,6 +9,7 @@ from django.utils.safestring import SafeString
 from config_merge.models import Config, Status
 from core.ages import ago
 from core.clock import now
+from core.redaction import redacted_text
 from tenancy.admin_base import badge_classes
 
 STATUS_TONES = {
@@ -34,7 +35,7 @@ def status_badge(config: Config | None) -> SafeString:
     return format_html(
         '<span class="{}" title="{}">{}</span>{}',
         badge_classes(STATUS_TONES, config.status),
-        config.error_reason or config.problem,
+        redacted_text(config.error_reason or config.problem),
         config.get_status_display(),
         format_html(
             ' <span class="mu-badge mu-badge--{}">{}</span>', "info" if config.is_stale else "danger", mark

@@ -1,15 +1,11 @@
 """The first page of the admin: how one's fleet is doing, in a fixed number of queries."""
 
-from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, F, Q
 from django.http import HttpRequest
-from django.urls import reverse
 
-from config_merge.admin.badges import STATUS_TONES, online_since
-from config_merge.models import ConfigRevision, Status
-from config_merge.queries import configs_visible_to
+from config_merge.live import LIVE_PATH, current_parts, organizations_looked_at_by
+from config_merge.models import ConfigRevision
 from devices.models import FleetSettings
 from devices.queries import devices_visible_to
 from tenancy.queries import (
@@ -22,34 +18,6 @@ from tenancy.queries import (
 RECENT = 6
 AGENT = "muster_agent"
 AGENT_IDENTITY = "--root ./device --name first --mac 02:00:00:00:00:01"
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """One arc of the ring: `length` and `offset` in hundredths of the circle, as SVG dashes want them."""
-
-    label: str
-    tone: str
-    count: int
-    length: str
-    offset: str
-    link: str
-
-
-def ring(counts: dict[str, int], link: str) -> list[Slice]:
-    """Return the arcs of the statuses that occur, in the order of the state machine."""
-    total = sum(counts.values())
-    slices, before = [], 0.0
-    for value, label in Status.choices:
-        count = counts.get(value, 0)
-        if count:
-            part = 100 * count / total
-            arc = (f"{part:.3f} {100 - part:.3f}", f"{25 - before:.3f}")
-            slices.append(
-                Slice(str(label), STATUS_TONES[value], count, arc[0], arc[1], f"{link}?status={value}")
-            )
-            before += part
-    return slices
 
 
 def starting(request: HttpRequest) -> dict[str, Any]:
@@ -78,29 +46,15 @@ def recent_revisions(user: Any) -> list[ConfigRevision]:
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add the figures to the context of the index."""
+    """Add the figures to the context of the index; the page then keeps them current by itself."""
     user: Any = request.user
-    devices = devices_visible_to(user).aggregate(
-        total=Count("pk"),
-        active=Count("pk", filter=Q(is_deactivated=False)),
-        online=Count("pk", filter=Q(last_seen__gte=online_since(), is_deactivated=False)),
-    )
-    configs = configs_visible_to(user).order_by()
-    counts = {row["status"]: row["total"] for row in configs.values("status").annotate(total=Count("pk"))}
-    work = configs.aggregate(
-        stale=Count("pk", filter=Q(generation__gt=F("computed_generation"))),
-        problems=Count("pk", filter=~Q(problem="")),
-    )
     notifications = list(notifications_visible_to(user).order_by("-created", "id")[:RECENT])
     return {
         **context,
         "title": "Dashboard",
-        "devices": devices,
-        "configured": sum(counts.values()),
-        "slices": ring(counts, reverse("admin:devices_device_changelist")),
-        "work": work,
-        "errors_total": counts.get(Status.ERROR.value, 0),
+        "parts": current_parts(organizations_looked_at_by(user), fresh=True),
+        "live_path": LIVE_PATH,
         "recent_notifications": notifications,
         "recent_revisions": recent_revisions(user),
-        "starting": starting(request) if not devices["total"] else {},
+        "starting": starting(request) if not devices_visible_to(user).exists() else {},
     }

@@ -4,25 +4,28 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db import models
-from django.db.models import Q
+from django.core.paginator import Paginator
+from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.decorators import display
 
 from config_merge.admin.badges import seen_badge, status_badge
 from config_merge.admin.bulk import DeviceActions
+from config_merge.admin.exchange import DeviceExchange
 from config_merge.admin.filters import BackendFilter, GroupFilter, StatusFilter, TemplateFilter
 from config_merge.admin.forms import CONFIG_PARTS, DeviceForm
+from config_merge.admin.hidden import inputs_of, secret_variable_names
+from config_merge.admin.listing import counted, searched
 from config_merge.models import Config
 from config_merge.services import configs
 from core.admin import json_text, secret_text
-from core.crypto import digest
+from core.secret_fields import hidden_object
 from devices.models import Device
 from tenancy.admin_base import OrganizationFilter
 
 
 @admin.register(Device)
-class DeviceAdmin(DeviceActions):
+class DeviceAdmin(DeviceExchange, DeviceActions):
     """Devices with their configurations."""
 
     form = DeviceForm
@@ -33,20 +36,31 @@ class DeviceAdmin(DeviceActions):
         "organization__description",
     )  # fmt: skip
     list_filter = (StatusFilter, BackendFilter, OrganizationFilter, GroupFilter, TemplateFilter)
-    search_fields = ("name", "mac_address", "model", "os")
-    search_help_text = "Name, MAC address, model, operating system, or a whole key"
+    search_fields = ("name", "mac_address", "model", "os", "system", "last_ip", "management_ip")
+    search_help_text = "Name, MAC or IP address, model, operating system, SoC, or a whole key"
     ordering = ("-created", "id")
     readonly_fields = ("last_ip",)
     change_form_outer_before_template = "admin/config_merge/device_head.html"
 
+    secret_fields = ("key",)
+
     class Media:
-        js = ("core/secrets.js",)
+        js = ("core/secrets.js", "config_merge/device-form.js")
+        css = {"all": ("config_merge/device.css",)}
 
     fieldsets = (
         (None, {"fields": ("name", "mac_address", "organization", "group", "key")}),
         (
             "Configuration",
-            {"fields": ("config_templates", "config_config", "config_context", "config_backend")},
+            {
+                "fields": (
+                    "config_backend",
+                    "config_templates",
+                    "config_context",
+                    "config_config",
+                    "config_templates_complete",
+                )
+            },
         ),
         (
             "Equipment",
@@ -67,7 +81,11 @@ class DeviceAdmin(DeviceActions):
                 title,
                 {
                     **options,
-                    "fields": tuple("shown_key" if name == "key" else name for name in options["fields"]),
+                    "fields": tuple(
+                        "shown_key" if name == "key" else name
+                        for name in options["fields"]
+                        if name != "config_templates_complete"
+                    ),
                 },
             )
             for title, options in fieldsets
@@ -80,7 +98,14 @@ class DeviceAdmin(DeviceActions):
     @display(description="Key")
     def shown_key(self, obj: Any) -> str:
         """Masked."""
-        return secret_text(obj.key)
+        return secret_text(obj.key, reveal_url=getattr(obj, "reveal_url", ""))
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Say with the device where its secrets are revealed, for the fields that cannot know who reads them."""
+        device: Any = super().get_object(request, object_id, from_field)
+        if device is not None:
+            device.reveal_url = self.reveal_url(request, device)
+        return device
 
     def config_of(self, obj: Any) -> Config | None:
         """Return the device's configuration, read once per page."""
@@ -102,15 +127,17 @@ class DeviceAdmin(DeviceActions):
 
     @display(description="Configuration")
     def config_config(self, obj: Any) -> str:
-        """As text."""
+        """As text, with marks."""
         config = self.config_of(obj)
-        return json_text(config.config if config else {})
+        return json_text(hidden_object(config.config) if config else {})
 
     @display(description="Variables")
     def config_context(self, obj: Any) -> str:
-        """As text."""
+        """As text, with marks."""
         config = self.config_of(obj)
-        return json_text(config.context if config else {})
+        item = inputs_of(config)
+        names = secret_variable_names(item) if item is not None else set()
+        return json_text(hidden_object(config.context, names) if config else {})
 
     @display(description="Status", ordering="config__status")
     def shown_status(self, obj: Any) -> str:
@@ -125,12 +152,18 @@ class DeviceAdmin(DeviceActions):
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
     ) -> tuple[models.QuerySet[Any], bool]:
-        """Search by words; a whole key is found by its digest, since keys are stored encrypted."""
-        found, duplicates = super().get_search_results(request, queryset, search_term)
-        if " " in search_term or len(search_term) < 8:
-            return found, duplicates
-        words = Q(*((f"{name}__icontains", search_term) for name in self.search_fields), _connector=Q.OR)
-        return queryset.filter(words | Q(key_digest=digest(search_term))), duplicates
+        """Search as the REST list does: every word somewhere, or a whole key."""
+        return searched(queryset, search_term), False
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any
+    ) -> "Paginator[Any]":
+        """Take the number of devices from the counters where these know it."""
+        paginator: Paginator[Any] = super().get_paginator(request, queryset, *args, **kwargs)
+        count = counted(request)
+        if count is not None:
+            paginator.count = count
+        return paginator
 
     def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> Device:
         """Create or change device and configuration through their service."""
@@ -139,13 +172,22 @@ class DeviceAdmin(DeviceActions):
                 return configs.managed_device_update(
                     obj, config=form.config_values() or None, actor_id=request.user.pk, **form.values()
                 )
-            return configs.managed_device_create(
-                config=form.config_values(), actor_id=request.user.pk, **form.values()
-            )
+            return self._create(request, form)
         except configs.ConfigInvalid as invalid:
             raise ValidationError(
                 {CONFIG_PARTS.get(name, name): texts for name, texts in invalid.error.message_dict.items()}
             ) from invalid
+
+    @transaction.atomic
+    def _create(self, request: HttpRequest, form: Any) -> Device:
+        """Create; a list of templates that is complete also says which automatic ones are not wanted, and the order."""
+        wanted, exact = form.config_values(), form.exact_templates()
+        device = configs.managed_device_create(config=wanted, actor_id=request.user.pk, **form.values())
+        config = configs.config_of(device)
+        if exact is not None and config is not None:
+            with configs.config_errors():
+                configs.config_update(config, templates=exact, actor_id=request.user.pk)
+        return device
 
     def remove(self, request: HttpRequest, obj: Any) -> None:
         """Delete through the service, which insists on a deactivated device."""
@@ -167,4 +209,5 @@ class DeviceAdmin(DeviceActions):
         if original is not None:
             context.update(self.head(request, original, tab="change"))
             context["show_delete"] = original.is_deactivated
+        context["device_form"] = original is None or self.has_change_permission(request, original)
         return super().render_change_form(request, context, *args, **kwargs)

@@ -4,28 +4,35 @@ Invariant: every page starts from `get_object`, so a device of another organizat
 unknown one.
 """
 
-import tarfile
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.core.paginator import Paginator
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
-from config_merge import inputs
 from config_merge.admin.badges import seen_badge, status_badge
 from config_merge.admin.explain import explain
-from config_merge.engine import EngineError, File, Source, diff_files
+from config_merge.admin.form_pages import FormPages
+from config_merge.admin.hidden import (
+    hidden_effective,
+    hidden_files,
+    hidden_text,
+    inputs_of,
+    secret_variable_names,
+    secrets_in_files,
+)
+from config_merge.admin.shown import shown_file, unpacked
+from config_merge.engine import EngineError, Source
 from config_merge.models import Config, ConfigRevision, Template
-from config_merge.queries import files_in, revisions_of
 from config_merge.services import configs
+from core.secret_fields import object_secrets
 from devices.models import Device, DeviceGroup, FleetSettings
-from tenancy.admin_base import Refused, ScopedAdmin, reason_of, refusals
+from tenancy.admin_base import Refused, reason_of, refusals
+from tenancy.admin_secrets import Secrets, secret_revealed
 
-SHOWN_BYTES = 256 * 1024
-REVISIONS_PER_PAGE = 25
 TABS = (
     ("change", "Device"),
     ("effective", "Effective configuration"),
@@ -39,57 +46,9 @@ PAGE_OF_LAYER: dict[str, type[Any]] = {
     "group": DeviceGroup,
     "organization": FleetSettings,
 }
-NOT_TEXT = "This file is not text."
 
 
-def shown_file(file: File) -> dict[str, Any]:
-    """Return what the page shows of a rendered file; a very long one is cut."""
-    try:
-        text = file.contents[:SHOWN_BYTES].decode(
-            "utf-8", "strict" if len(file.contents) <= SHOWN_BYTES else "ignore"
-        )
-    except UnicodeDecodeError:
-        text = ""
-    is_text = "\x00" not in text and (bool(text) or not file.contents)
-    return {
-        "path": file.path,
-        "mode": file.mode,
-        "size": len(file.contents),
-        "text": text if is_text else NOT_TEXT,
-        "is_text": is_text,
-        "is_cut": len(file.contents) > SHOWN_BYTES,
-    }
-
-
-def diff_lines(text: str) -> list[tuple[str, str]]:
-    """Return the lines of a unified diff with what kind of line each is, for its colour.
-
-    >>> diff_lines("--- a/x\\n+++ b/x\\n@@ -1 +1 @@\\n-a\\n+b\\n")[2:]
-    [('place', '@@ -1 +1 @@'), ('gone', '-a'), ('new', '+b')]
-    """
-    kinds = (
-        ("--- ", "file"),
-        ("+++ ", "file"),
-        ("@@", "place"),
-        ("+", "new"),
-        ("-", "gone"),
-        ("mode of ", "file"),
-    )
-    return [
-        (next((kind for start, kind in kinds if line.startswith(start)), "same"), line)
-        for line in text.split("\n")[:-1]
-    ]
-
-
-def unpacked(revision: ConfigRevision) -> tuple[File, ...]:
-    """Return the files of a revision; an archive that cannot be read has none."""
-    try:
-        return files_in(bytes(revision.artefact))
-    except (tarfile.TarError, OSError):
-        return ()
-
-
-class DevicePages(ScopedAdmin):
+class DevicePages(FormPages):
     """Adds the pages to the device's admin."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -98,8 +57,6 @@ class DevicePages(ScopedAdmin):
             ("<uuid:pk>/effective/", "effective", self.effective_view),
             ("<uuid:pk>/files/", "files", self.files_view),
             ("<uuid:pk>/download/", "download", self.download_view),
-            ("<uuid:pk>/revisions/", "revisions", self.revisions_view),
-            ("<uuid:pk>/revisions/<int:number>/", "revision", self.revision_view),
             ("<uuid:pk>/activate/", "activate", self.activate_view),
             ("<uuid:pk>/deactivate/", "deactivate", self.deactivate_view),
         )
@@ -124,6 +81,9 @@ class DevicePages(ScopedAdmin):
             "seen_badge": seen_badge(device.last_seen),
             "may_edit": self.may(request, "change", device),
             "may_delete": self.may(request, "delete", device),
+            "may_reveal": self.may_reveal(request, device),
+            "reveal_link": self.reveal_url(request, device),
+            "device_problems": _problems(config),
         }
 
     def sources(self, request: HttpRequest) -> Callable[[Source], str]:
@@ -140,13 +100,6 @@ class DevicePages(ScopedAdmin):
 
         return link
 
-    def found(self, request: HttpRequest, pk: UUID) -> Device | None:
-        """Return the device if this user may see it."""
-        device: Device | None = self.get_object(request, str(pk))
-        if device is not None:
-            self.require(request, "view", device)
-        return device
-
     def effective_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Explain every value the device gets."""
         device = self.found(request, pk)
@@ -154,11 +107,14 @@ class DevicePages(ScopedAdmin):
             return self.missing(request, pk)
         context = self.head(request, device, tab="effective")
         config = context["device_config"]
-        if config is not None:
+        item = inputs_of(config)
+        if item is not None:
             try:
-                context["explained"] = explain(inputs.load([config])[0].effective(), self.sources(request))
+                hidden = hidden_effective(item, item.effective())
+                context["explained"] = explain(hidden, self.sources(request))
+                context["reveal_part"] = "effective" if hidden.secrets else ""
             except EngineError as error:
-                context["engine_error"] = str(error)
+                context["engine_error"] = hidden_text(str(error), item)
         title = "Effective configuration"
         return self.page(
             request, "admin/config_merge/effective.html", original=device, title=title, **context
@@ -173,7 +129,9 @@ class DevicePages(ScopedAdmin):
         config = context["device_config"]
         if config is not None and config.revision is not None:
             context["revision"] = config.revision
-            context["files"] = [shown_file(file) for file in unpacked(config.revision)]
+            files = hidden_files(unpacked(config.revision), inputs_of(config))
+            context["files"] = [shown_file(file) for file in files]
+            context["reveal_part"] = "files"
         title = "Rendered files"
         return self.page(request, "admin/config_merge/files.html", original=device, title=title, **context)
 
@@ -182,55 +140,55 @@ class DevicePages(ScopedAdmin):
         device = self.found(request, pk)
         if device is None:
             return self.missing(request, pk)
+        if not self.may_reveal(request, device):
+            raise PermissionDenied("The archive holds secrets.")
         config = Config.objects.select_related("revision").filter(device=device).first()
         if config is None or config.revision is None:
             messages.error(request, "There is no archive yet.")
             return HttpResponseRedirect(self.link("files", pk))
+        secret_revealed(device, organization_id=device.organization_id, part="archive")
         response = HttpResponse(bytes(config.revision.artefact), content_type="application/gzip")
         response["Content-Disposition"] = f'attachment; filename="{device.name.replace(":", "-")}.tar.gz"'
         response["Cache-Control"] = "no-store"
         return response
 
-    def revisions_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
-        """List what the device was told to be."""
-        device = self.found(request, pk)
-        if device is None:
-            return self.missing(request, pk)
-        context = self.head(request, device, tab="revisions")
-        pages = Paginator(revisions_of(device).order_by("-number"), REVISIONS_PER_PAGE)
-        context["revisions"] = pages.get_page(request.GET.get("page"))
-        return self.page(
-            request, "admin/config_merge/revisions.html", original=device, title="Revisions", **context
-        )
+    def secrets_of_part(self, obj: Any, part: str) -> Secrets | None:
+        """Return the secrets of what a page shows, by their marks."""
+        name, *numbers = part.split(":")
+        if not numbers and name not in ("config_config", "config_context", "effective", "system", "files"):
+            return super().secrets_of_part(obj, part)
+        config = Config.objects.select_related("revision").filter(device_id=obj.pk).first()
+        item = inputs_of(config)
+        if config is None or item is None:
+            return None
+        if numbers:
+            return self._secrets_of_revisions(obj, name, numbers)
+        match name:
+            case "config_config":
+                return object_secrets(config.config)
+            case "config_context":
+                return object_secrets(config.context, secret_variable_names(item))
+            case "files":
+                return secrets_in_files(unpacked(config.revision), item)
+        try:
+            return hidden_effective(item, item.effective()).secrets
+        except EngineError:
+            return {}
 
-    def revision_view(self, request: HttpRequest, pk: UUID, number: int) -> HttpResponse:
-        """Show one revision and what it changed."""
-        device = self.found(request, pk)
-        if device is None:
-            return self.missing(request, pk)
+    def _secrets_of_revisions(self, device: Device, name: str, numbers: list[str]) -> Secrets | None:
+        """Return the secrets in the files of a revision and the one before it, or of two that are compared."""
+        digits = [int(text) for text in numbers if text.isascii() and text.isdigit() and len(text) < 10]
+        if len(digits) != len(numbers) or (name, len(digits)) not in (("revision", 1), ("compare", 2)):
+            return None
         history = ConfigRevision.objects.filter(config__device=device)
-        # Numbers beyond what the column holds are looked for as text would be: not at all.
-        revision = history.filter(number=number).select_related("actor").first() if number < 2**31 else None
-        if revision is None:
-            messages.error(request, f"There is no revision {number} of this device.")
-            return HttpResponseRedirect(self.link("revisions", pk))
-        previous = history.filter(number__lt=number).order_by("-number").first()
-        files = unpacked(revision)
-        changes = diff_files(unpacked(previous) if previous else (), files)
-        context = {
-            **self.head(request, device, tab="revisions"),
-            "revision": revision,
-            "previous": previous,
-            "following": history.filter(number__gt=number)
-            .order_by("number")
-            .values_list("number", flat=True)
-            .first(),
-            "files": [shown_file(file) for file in files],
-            "diff": diff_lines(changes[:SHOWN_BYTES]),
-            "diff_is_cut": len(changes) > SHOWN_BYTES,
-        }
-        title = f"Revision {number}"
-        return self.page(request, "admin/config_merge/revision.html", original=device, title=title, **context)
+        rows = history.filter(number__in=digits)
+        if name == "revision":
+            rows = history.filter(number__lte=digits[0]).order_by("-number")[:2]
+        item = inputs_of(Config.objects.filter(device_id=device.pk).first())
+        found: dict[str, Any] = {}
+        for row in rows:
+            found |= secrets_in_files(unpacked(row), item)
+        return found
 
     def activate_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Put the device back into service after a question."""
@@ -280,3 +238,14 @@ class DevicePages(ScopedAdmin):
             self.log_change(request, device, f"{done.capitalize()}.")
             messages.success(request, f"{device.name} was {done}.")
         return HttpResponseRedirect(self.link("change", pk))
+
+
+def _problems(config: Config | None) -> dict[str, str]:
+    """Return what went wrong with a configuration, in words that hold no secret."""
+    if config is None or not (config.error_reason or config.problem):
+        return {}
+    item = inputs_of(config)
+    return {
+        "error_reason": hidden_text(config.error_reason, item),
+        "problem": hidden_text(config.problem, item),
+    }

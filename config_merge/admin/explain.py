@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from config_merge.engine import Effective, Leaf, Source, Variable
+from config_merge.admin.hidden import Hidden
+from config_merge.engine import Leaf, Source, Variable
 
 LAYER_TITLES = {
     "system": "System",
@@ -60,6 +61,7 @@ class Row:
     used: tuple[Used, ...]
     shadowed: tuple[tuple[Origin, str], ...]
     search: str
+    pointer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +178,11 @@ class _Arranger:
                 used=self.used(leaf),
                 shadowed=self.shadows(leaf.shadowed),
                 search=f"{trail} {shown}".lower(),
+                pointer=pointer,
             )
             return
         if depth:
-            yield Row(min(depth, DEEPEST), label, note, "", None, (), (), trail.lower())
+            yield Row(min(depth, DEEPEST), label, note, "", None, (), (), trail.lower(), pointer)
         if isinstance(value, dict):
             for key in sorted(value):
                 yield from self.rows(value[key], f"{pointer}/{escaped(key)}", key, "", depth + 1, trail)
@@ -189,18 +192,18 @@ class _Arranger:
                 yield from self.rows(item, f"{pointer}/{index}", number, name, depth + 1, trail)
 
 
-def explain(effective: Effective, links: Links) -> Explained:
+def explain(hidden: Hidden, links: Links) -> Explained:
     """Arrange an effective configuration; `links` gives the page of a source, or an empty text."""
-    leaves = effective.leaves()
-    arranger = _Arranger(leaves, effective.variables, links)
+    leaves = hidden.leaves
+    arranger = _Arranger(leaves, hidden.variables, links)
     sections = []
-    for name in sorted(effective.tree):
-        rows = tuple(arranger.rows(effective.tree[name], f"/{escaped(name)}", name, "", 0, ""))
+    for name in sorted(hidden.tree):
+        rows = tuple(arranger.rows(hidden.tree[name], f"/{escaped(name)}", name, "", 0, ""))
         sections.append(Section(name, rows, sum(row.origin is not None for row in rows)))
     won = Counter(leaf.source for leaf in leaves.values())
     variables = tuple(
         VariableRow(name, plain(item.value), arranger.origin(item.source), arranger.shadows(item.shadowed))
-        for name, item in sorted(effective.variables.items())
+        for name, item in sorted(hidden.variables.items())
     )
     return Explained(
         sections=tuple(sections),

@@ -8,18 +8,23 @@ from django.http import HttpRequest
 from django.urls import reverse
 from unfold.decorators import display
 
+from config_merge.admin.effect import MOST_DEVICES, EffectPanel
 from config_merge.admin.forms import GroupForm
-from config_merge.services import groups
+from config_merge.services import groups, preview
+from config_merge.services.preview import Preview
 from core.admin import json_text
+from core.secret_fields import hidden_object
 from devices.models import DeviceGroup
-from tenancy.admin_base import OrganizationFilter, ScopedAdmin
+from tenancy.admin_base import OrganizationFilter
+from tenancy.admin_secrets import SecretsAdmin
 
 
 @admin.register(DeviceGroup)
-class DeviceGroupAdmin(ScopedAdmin):
+class DeviceGroupAdmin(SecretsAdmin, EffectPanel):
     """Devices that belong together."""
 
     form = GroupForm
+    redacted_fields = ("context", "meta_data")
     list_display = ("name", "organization", "device_count", "template_count", "created")
     list_select_related = ("organization",)
     list_deferred = ("context", "meta_data")
@@ -27,6 +32,11 @@ class DeviceGroupAdmin(ScopedAdmin):
     search_fields = ("name", "description")
     ordering = ("name", "id")
     change_form_outer_before_template = "admin/config_merge/group_head.html"
+
+    class Media:
+        js = ("core/secrets.js",)
+
+    effect_fields = frozenset({"templates", "context", "organization"})
     fieldsets = (
         (None, {"fields": ("name", "organization", "description")}),
         ("What its devices get", {"fields": ("templates", "context")}),
@@ -76,18 +86,27 @@ class DeviceGroupAdmin(ScopedAdmin):
     @display(description="Variables")
     def shown_context(self, obj: Any) -> str:
         """As text."""
-        return json_text(obj.context)
+        return json_text(hidden_object(obj.context))
 
     @display(description="Metadata")
     def shown_meta(self, obj: Any) -> str:
         """As text."""
-        return json_text(obj.meta_data)
+        return json_text(hidden_object(obj.meta_data or {}))
 
-    def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> DeviceGroup:
-        """Create or change through the service; templates only when they were edited."""
-        values: dict[str, Any] = {**form.values(), "actor_id": request.user.pk}
+    def edited(self, form: Any) -> dict[str, Any]:
+        """Return what the service is told; templates only when they were edited."""
+        values: dict[str, Any] = form.values()
         if "templates" in form.changed_data:
             values["templates"] = form.cleaned_data["templates"]
+        return values
+
+    def effect(self, request: HttpRequest, obj: Any, form: Any) -> Preview:
+        """Return what an edit does to the members."""
+        return preview.group_preview(obj, self.edited(form), limit=MOST_DEVICES)
+
+    def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> DeviceGroup:
+        """Create or change through the service."""
+        values: dict[str, Any] = {**self.edited(form), "actor_id": request.user.pk}
         return groups.managed_group_update(obj, **values) if change else groups.managed_group_create(**values)
 
     def remove(self, request: HttpRequest, obj: Any) -> None:

@@ -12,12 +12,19 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from unfold.decorators import display
 
+from config_merge.admin.clones import TemplateClones
+from config_merge.admin.editor import ContentEditor
+from config_merge.admin.effect import MOST_DEVICES, EffectPanel
 from config_merge.admin.forms import TemplateForm
 from config_merge.models import ConfigTemplate, Template
 from config_merge.queries import template_users
-from config_merge.services import templates
+from config_merge.services import preview, templates
+from config_merge.services.preview import Preview
 from core.admin import json_text
-from tenancy.admin_base import ScopedAdmin, ScopedChoiceFilter
+from core.redaction import variables_of_secrets
+from core.secret_fields import hidden_object, object_secrets
+from tenancy.admin_base import ScopedChoiceFilter
+from tenancy.admin_secrets import Secrets, SecretsAdmin
 from tenancy.queries import organizations_visible_to, restrict
 
 SHARED = "shared"
@@ -54,7 +61,7 @@ def progress(template: Template, user: Any) -> dict[str, int]:
 
 
 @admin.register(Template)
-class TemplateAdmin(ScopedAdmin):
+class TemplateAdmin(SecretsAdmin, TemplateClones, ContentEditor, EffectPanel):
     """Parts of configurations. Those without an organization are written by superusers, read by all."""
 
     form = TemplateForm
@@ -66,6 +73,13 @@ class TemplateAdmin(ScopedAdmin):
     search_fields = ("name", "tag_rows__name")
     ordering = ("name", "id")
     change_form_outer_before_template = "admin/config_merge/template_head.html"
+    effect_fields = frozenset({"config", "default_values", "backend", "default", "required", "organization"})
+    effect_of_new = True
+    redacted_fields = ("config", "default_values")
+
+    class Media:
+        js = ("core/secrets.js",)
+
     fieldsets = (
         (None, {"fields": ("name", "organization", "backend")}),
         ("Content", {"fields": ("config", "default_values")}),
@@ -130,12 +144,12 @@ class TemplateAdmin(ScopedAdmin):
     @display(description="Configuration")
     def shown_config(self, obj: Any) -> str:
         """As text."""
-        return json_text(obj.config)
+        return json_text(hidden_object(obj.config))
 
     @display(description="Default values")
     def shown_values(self, obj: Any) -> str:
         """As text."""
-        return json_text(obj.default_values)
+        return json_text(hidden_object(obj.default_values, variables_of_secrets(obj.config)))
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Read the tags of the page in one query."""
@@ -143,10 +157,23 @@ class TemplateAdmin(ScopedAdmin):
         prefetch_related_objects(list(page.result_list), "tag_rows")
         return page
 
+    def edited(self, form: Any) -> dict[str, Any]:
+        """Return what the service is told."""
+        return {**form.values(), "tags": form.cleaned_data.get("tags", "").split()}
+
+    def effect(self, request: HttpRequest, obj: Any, form: Any) -> Preview:
+        """Return what an edit, or a new template, does to the devices it reaches."""
+        return preview.template_preview(obj, self.edited(form), limit=MOST_DEVICES)
+
+    def secrets_of_part(self, obj: Any, part: str) -> Secrets | None:
+        """Return the secrets of a part; a default value that ends up at a secret place is one."""
+        if part == "default_values":
+            return object_secrets(obj.default_values, variables_of_secrets(obj.config))
+        return super().secrets_of_part(obj, part)
+
     def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> Template:
         """Create or change through the service; its devices follow in the background."""
-        values: dict[str, Any] = {**form.values(), "actor_id": request.user.pk}
-        values["tags"] = form.cleaned_data.get("tags", "").split()
+        values: dict[str, Any] = {**self.edited(form), "actor_id": request.user.pk}
         return templates.template_update(obj, **values) if change else templates.template_create(**values)
 
     def remove(self, request: HttpRequest, obj: Any) -> None:

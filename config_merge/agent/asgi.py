@@ -7,11 +7,13 @@ are written together, in one transaction, and answered after its commit.
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from functools import lru_cache
+from time import perf_counter
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -25,14 +27,19 @@ from config_merge.agent.messages import (
     KEY_HEADER,
     AgentRequest,
     AgentResponse,
+    endpoint_of,
     operation_of,
     refusal,
     text,
     try_again,
 )
 from config_merge.services import reports
+from core import metrics
+from core.acting import request_id
 from core.db import is_postgresql
 from core.net import Network, client_address, is_trusted
+from core.request_ids import HEADER as ID_HEADER
+from core.request_ids import counted_request_id, needed_request_id
 from core.rows import DATABASE_ERRORS, RowReader, row_reader
 
 T = TypeVar("T")
@@ -49,7 +56,9 @@ _WANTED = {
     b"if-none-match": "if-none-match",
     b"content-type": "content-type",
     b"x-forwarded-for": "x-forwarded-for",
+    b"x-request-id": "x-request-id",
 }
+_ID_HEADER = ID_HEADER.lower().encode()
 _HEADER = (HEADER[0].encode(), HEADER[1].encode())
 # A device comes back with the same address; parsing it costs more than reading its row. The limit bounds what the
 # cache can take.
@@ -93,12 +102,16 @@ class AgentApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request below `/controller/`."""
+        started = perf_counter()
         try:
             answered = await self._answer(scope, receive)
         except DATABASE_ERRORS:
+            needed_request_id()
             logger.exception("agent request failed in the database")
             answered = try_again()
         if answered is not None:
+            endpoint = endpoint_of(scope["path"].removeprefix(PREFIX))
+            metrics.request("agent", scope["method"], answered.status, perf_counter() - started, endpoint)
             await _send(send, answered, head=scope["method"] == "HEAD")
 
     async def _answer(self, scope: Scope, receive: Receive) -> AgentResponse | None:
@@ -172,7 +185,12 @@ class AgentApplication:
             self._writing = None
 
     async def _run(self, work: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, _in_thread, work, *args)
+        # The thread's log lines and audit rows belong to this request.
+        needed_request_id()
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, context.run, _in_thread, work, *args
+        )
 
     async def startup(self) -> None:
         """Begin flushing who was seen every few seconds."""
@@ -204,6 +222,9 @@ class AgentApplication:
 
 def _request_of(scope: Scope, body: bytes) -> AgentRequest:
     headers = {_WANTED[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _WANTED}
+    # A poll that is answered as it should be needs no id of ours; what is logged or refused gets one then.
+    sent = headers.get("x-request-id")
+    request_id.set(counted_request_id(sent) if sent else "")
     if scope["method"] == "POST":
         fields = safe(parse_form(body, headers.get("content-type", "")))
     else:
@@ -250,6 +271,8 @@ async def _body(receive: Receive) -> bytes | Unread:
 async def _send(send: Send, answered: AgentResponse, *, head: bool) -> None:
     headers = [_HEADER]
     headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in answered.headers]
+    if answered.status >= 400:
+        headers.append((_ID_HEADER, needed_request_id().encode()))
     if answered.status != 304:
         headers.append((b"content-type", answered.content_type.encode()))
         headers.append((b"content-length", b"%d" % len(answered.body)))

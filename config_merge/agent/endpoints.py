@@ -18,9 +18,10 @@ from django.db import connection
 
 from config_merge.agent import presence
 from config_merge.agent.messages import POLL_HEADER, AgentRequest, AgentResponse, refusal, text
-from config_merge.agent.registration import register
+from config_merge.agent.registration import agent_of, register
 from config_merge.models import ConfigRevision, Status
 from config_merge.services import recompute, reports
+from core.acting import acting_as
 from core.crypto import digest
 from core.db import uuid_parameter
 from core.errors import Forbidden
@@ -239,7 +240,8 @@ def update_info(request: AgentRequest, facts: Facts) -> AgentResponse:
     sent = {name: request.fields.get(name, "").strip() for name in INFO_FIELDS}
     device = Device.objects.get(pk=facts.device_id)
     try:
-        inventory.device_update(device, **{name: value for name, value in sent.items() if value})
+        with acting_as(agent_of(device.name, request)):
+            inventory.device_update(device, **{name: value for name, value in sent.items() if value})
     except ValidationError as error:
         return text(400, json.dumps(error.message_dict, indent=4, sort_keys=True))
     except Forbidden:

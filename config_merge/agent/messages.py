@@ -82,6 +82,12 @@ def _operation_of(path: str) -> Operation | None:
     return Operation(match["name"], UUID(match["id"]))
 
 
+def endpoint_of(path: str) -> str:
+    """Return the endpoint named by what follows `/controller/`, `unknown` when there is none, for the metrics."""
+    operation = operation_of(path)
+    return operation.name if operation is not None else "unknown"
+
+
 def text(status: int, message: str, *headers: tuple[str, str]) -> AgentResponse:
     """Return a plain-text answer."""
     return AgentResponse(status, message.encode("utf-8", "replace"), headers=headers)

@@ -1,7 +1,8 @@
 """How a device lets itself in with its organization's shared secret (spec 1A.8).
 
-A new device costs six statements: the organization with whatever device holds the key, the templates, three inserts
-and a notification. Its configuration is left stale, so the first poll (or the sweeper) computes it.
+A new device costs six statements: the organization with whatever device holds the key, and five inserts: device,
+configuration, templates, notification, audit. Its configuration is left stale: the first poll computes it, or the
+sweeper.
 """
 
 import secrets
@@ -13,18 +14,19 @@ from uuid import UUID
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q
 
 from config_merge.agent import presence
 from config_merge.agent.messages import AgentRequest, AgentResponse, text
-from config_merge.models import Backend, Config, ConfigTemplate, Template
-from config_merge.services import assignment, stale
+from config_merge.models import Backend, Config
+from config_merge.services import assignment, stale, telling
+from core.acting import Actor, acting_as
 from core.crypto import decrypt, digest
 from core.db import uuid_value
 from core.net import valid_address
 from devices import services as inventory
 from devices.models import Device
 from devices.validators import same_mac
+from tenancy import audit
 from tenancy.services import notify
 
 REQUIRED = ("secret", "name", "mac_address", "backend")
@@ -68,14 +70,20 @@ def register(request: AgentRequest) -> AgentResponse:
         return text(403, "error: unrecognized secret")
     if not admission.registration_enabled:
         return text(403, "error: registration disabled")
+    if admission.device_id is None and not settings.MUSTER.registration_self_creation:
+        return text(404, "error: unknown device\n")
     try:
-        if admission.device_id is not None:
-            return _return(request, admission.device_id)
-        if not settings.MUSTER.registration_self_creation:
-            return text(404, "error: unknown device\n")
-        return _admit(request, admission, key=key)
+        with acting_as(agent_of(fields["name"], request)):
+            if admission.device_id is not None:
+                return _return(request, admission.device_id)
+            return _admit(request, admission, key=key)
     except ValidationError as error:
         return text(400, " ".join(error.messages))
+
+
+def agent_of(name: str, request: AgentRequest) -> Actor:
+    """Return who acts when a device speaks for itself."""
+    return Actor(name=f"device {name}", via="agent", address=request.client or "")
 
 
 def admission_of(secret: str, *, key: str) -> Admission | None:
@@ -124,6 +132,12 @@ def _admit(request: AgentRequest, admission: Admission, *, key: str) -> AgentRes
             device.save(force_insert=True)
             _configure(device, request.fields)
             _announce(device, is_new=True)
+            audit.record(
+                "device.registered",
+                device,
+                organization_id=device.organization_id,
+                changes=audit.contents(device),
+            )
     except IntegrityError as error:
         _explain(device)
         raise ValidationError("Device already exists.") from error
@@ -169,21 +183,7 @@ def _configure(device: Device, fields: Mapping[str, str]) -> None:
     config = Config(device=device, backend=fields["backend"])
     config.save(force_insert=True)
     tags = fields.get("tags", "").split()
-    wanted = Q(default=True, backend=config.backend)
-    if tags:
-        wanted |= Q(tag_rows__name__in=tags)
-    templates = Template.objects.filter(assignment.usable_by(device.organization_id) & wanted)
-    if tags:
-        templates = templates.distinct()
-    rows = templates.order_by("-required", "-default", "name", "pk").values_list(
-        "pk", "required", "default", "name"
-    )
-    ConfigTemplate.objects.bulk_create(
-        [
-            ConfigTemplate(config=config, template_id=row[0], position=position)
-            for position, row in enumerate(rows)
-        ]
-    )
+    assignment.start(config, organization_id=device.organization_id, tags=tags)
 
 
 def _announce(device: Device, *, is_new: bool) -> None:
@@ -194,6 +194,7 @@ def _announce(device: Device, *, is_new: bool) -> None:
         target_id=device.pk,
         message=f"{device.name} registered" + ("." if is_new else " again."),
     )
+    telling.device_registered(device, is_new=is_new)
 
 
 # --- a device that comes back -----------------------------------------------------------------------------------------

@@ -20,10 +20,12 @@ from config_merge.agent.messages import (
     KEY_HEADER,
     AgentRequest,
     AgentResponse,
+    endpoint_of,
     operation_of,
     text,
     try_again,
 )
+from core import metrics
 from core.net import client_address
 from core.rows import DATABASE_ERRORS
 
@@ -52,6 +54,7 @@ def _request_of(request: HttpRequest, path: str) -> AgentRequest:
 def agent(request: HttpRequest, path: str = "") -> HttpResponse:
     """Answer one request of the agent protocol."""
     answered = _bounded(request, path)
+    metrics.add(metrics.POLLS, endpoint_of(path), answered.status)
     if presence.is_due():
         _flush()
     headers: dict[str, Any] = dict((*answered.headers, HEADER))

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.db.models import QuerySet
@@ -16,7 +16,9 @@ from rest_framework.response import Response
 from config_merge import inputs
 from config_merge.api import serializers
 from config_merge.api.archives import ARCHIVE, archive_response, engine_errors
+from config_merge.api.effective import EffectiveSerializer, effective_body
 from config_merge.api.filters import DeviceFilter
+from config_merge.api.listing import listing_of
 from config_merge.api.rows import device_details_visible_to, device_rows_visible_to
 from config_merge.models import Config, ConfigRevision
 from config_merge.queries import configs_visible_to, revisions_of
@@ -26,6 +28,9 @@ from devices.models import Device
 from devices.queries import devices_visible_to
 from tenancy.api import base
 from tenancy.api.problems import worded, worded_for
+from tenancy.api.secrets import require_reveal
+from tenancy.disclosure import disclosure_of
+from tenancy.queries import may_reveal
 
 DEACTIVATED = "The device is deactivated."
 
@@ -65,10 +70,21 @@ class DeviceListView(_Devices, mixins.ListModelMixin):
 
     filterset_class: Any = DeviceFilter
     serializer_class = serializers.DeviceListSerializer
+    ordering_fields: ClassVar[dict[str, str]] = {
+        **{name: name for name in ("name", "created", "modified", "last_seen")},
+        "status": "config__status",
+        "config__status": "config__status",
+        **{name: name for name in ("mac_address", "model", "os", "management_ip", "last_ip")},
+    }
+    search_shown = ("name", "mac_address", "model", "os", "system", "last_ip", "management_ip")
 
     def get_queryset(self) -> QuerySet[Device]:
         """Return devices newest first, without what the list does not show."""
         return device_rows_visible_to(self.request.user)
+
+    def filter_queryset(self, queryset: QuerySet[Any]) -> Any:
+        """Return the list asked for; it counts and slices itself."""
+        return listing_of(self, queryset)
 
     def get_serializer_class(self) -> Any:
         """Take the configuration whole when a device is made; show three words of it otherwise."""
@@ -76,7 +92,7 @@ class DeviceListView(_Devices, mixins.ListModelMixin):
 
     @base.operation("controller_device_list", {200: serializers.DeviceListSerializer, **base.LIST})
     def get(self, request: Request) -> Response:
-        """List devices, newest first."""
+        """List devices, newest first unless ordered otherwise."""
         return self.list(request)
 
     @base.operation(
@@ -198,8 +214,10 @@ class DeviceConfigurationView(_OfDevice):
         {(200, ARCHIVE): OpenApiTypes.BINARY, 400: base.INVALID, **base.READ_ONE},
     )
     def get(self, request: Request, pk: str) -> HttpResponse:
-        """Download the device's tar.gz as it is now; deactivated devices have one too."""
+        """Download the device's tar.gz as it is now, its secrets with it; deactivated devices have one too."""
         config = self.config()
+        require_reveal(request, config.device.organization_id)
+        disclosure_of(request).note(config.device, organization_id=config.device.organization_id)
         if config.is_stale:
             recompute.recompute_one(config.pk)
             config.refresh_from_db()
@@ -213,18 +231,19 @@ class DeviceConfigurationView(_OfDevice):
 class DeviceEffectiveView(_OfDevice):
     """Who said what."""
 
-    serializer_class = serializers.EffectiveSerializer
+    serializer_class = EffectiveSerializer
 
     @base.operation(
         "controller_device_effective",
-        {200: serializers.EffectiveSerializer, 400: base.INVALID, **base.READ_ONE},
+        {200: EffectiveSerializer, 400: base.INVALID, **base.READ_ONE},
     )
     def get(self, request: Request, pk: str) -> Response:
         """Show every value of the effective configuration with its source and what it shadows."""
         config = self.config()
         with engine_errors():
             for item in inputs.load([config]):
-                return Response(serializers.effective_body(item.effective()))
+                body = effective_body(item, reveal=may_reveal(request.user, config.device.organization_id))
+                return Response(body)
         raise Http404("The device has no configuration.")
 
 
@@ -234,6 +253,7 @@ class DeviceRevisionsView(base.TenantView, mixins.ListModelMixin):
     model = Device
     queryset = ConfigRevision.objects.none()
     serializer_class = serializers.RevisionSerializer
+    ordering_fields: ClassVar[dict[str, str]] = {name: name for name in ("number", "created", "size")}
 
     def get_queryset(self) -> QuerySet[ConfigRevision]:
         """Return the revisions of the device in the path, newest first. Raises Http404."""

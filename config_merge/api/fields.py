@@ -62,6 +62,12 @@ class OrderedTemplatesField(VisibleField):
         return OrderedRelatedField(child_relation=cls(*args, **kwargs), **outer)
 
 
+class OptionalBooleanField(serializers.BooleanField):
+    """A boolean that a form may leave out: it then stays, or is the model's default, instead of becoming false."""
+
+    default_empty_html = empty
+
+
 class TagsField(serializers.ListField):
     """The words of a template, sorted."""
 

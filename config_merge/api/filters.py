@@ -7,9 +7,9 @@ from django_filters import rest_framework as filters
 
 from config_merge.models import Backend, Status, Template
 from config_merge.queries import templates_visible_to
-from devices.models import DeviceGroup
+from devices.models import Device, DeviceGroup
 from devices.queries import groups_visible_to
-from tenancy.api.filters import TenantFilter
+from tenancy.api.filters import MomentFilter, TenantFilter
 
 
 def visible_templates(request: Any) -> QuerySet[Template]:
@@ -26,11 +26,21 @@ class DeviceFilter(TenantFilter):
     """What people look for among devices; all given filters apply together."""
 
     name = filters.CharFilter(lookup_expr="icontains")
-    mac_address = filters.CharFilter(lookup_expr="icontains")
+    mac_address = filters.CharFilter(method="by_mac_address")
     config__status = filters.ChoiceFilter(choices=Status.choices)
     config__backend = filters.ChoiceFilter(choices=Backend.choices)
     config__templates = filters.ModelChoiceFilter(queryset=visible_templates)
     group = filters.ModelChoiceFilter(queryset=visible_groups)
+    group__isnull = filters.BooleanFilter(field_name="group", lookup_expr="isnull")
+    is_deactivated = filters.BooleanFilter()
+    model = filters.CharFilter()
+    os = filters.CharFilter()
+    last_seen__gte = MomentFilter(field_name="last_seen", lookup_expr="gte")
+    last_seen__lt = MomentFilter(field_name="last_seen", lookup_expr="lt")
+
+    def by_mac_address(self, queryset: QuerySet[Device], _name: str, value: str) -> QuerySet[Device]:
+        """Find a part of a MAC address, written with colons, with dashes or with neither."""
+        return queryset.filter(text__mac__contains=value.lower().replace("-", ":"))
 
 
 class TemplateFilter(TenantFilter):

@@ -5,18 +5,19 @@ They parse and print; whether a change is allowed and what follows from it is th
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from config_merge.api.fields import OrderedTemplatesField, TagsField, VpnField
+from config_merge.api.fields import OptionalBooleanField, OrderedTemplatesField, TagsField, VpnField
 from config_merge.api.rows import assignable_templates_visible_to
-from config_merge.engine import Effective, Leaf, Source, Variable
+from config_merge.carrying import carries_secrets, secret_names_of
 from config_merge.models import Backend, Config, ConfigRevision, Template
 from config_merge.queries import templates_visible_to
 from core.api_fields import JSONObjectField
+from core.redaction import secrets_in, variables_of_secrets
 from devices.models import Device, DeviceGroup
 from devices.queries import groups_visible_to
 from tenancy.api.fields import OrganizationField, VisibleField
+from tenancy.api.secrets import NO_KEY, disclosure_in, put_back, put_back_value, refuse_to_take_along
 
 
 class ConfigStatusSerializer(serializers.ModelSerializer[Config]):
@@ -65,7 +66,41 @@ class _DeviceSerializer(serializers.ModelSerializer[Device]):
         """Print the device; one without a configuration has `config: null`."""
         body = super().to_representation(instance)
         body.setdefault("config", None)
+        disclosure = disclosure_in(self)
+        place: dict[str, Any] = {"of": instance, "organization_id": instance.organization_id}
+        body["key"] = disclosure.value(instance.key, **place)
+        config = body["config"]
+        if config is not None and "context" in config:
+            names = secret_variables(instance.config) if config["context"] else frozenset()
+            config["config"] = disclosure.tree(config["config"], **place)
+            config["context"] = disclosure.tree(config["context"], names=names, **place)
         return {name: body[name] for name in self.Meta.fields}  # type: ignore[attr-defined]
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the keywords of the services, with the stored secrets in place of their marks."""
+        sent = super().to_internal_value(data)
+        device = self.instance if isinstance(self.instance, Device) else None
+        put_back_value(sent, "key", stored=device.key if device else "")
+        refuse_to_take_along(self, sent, carries=lambda: True)
+        self._check_key(sent, device)
+        wanted = sent.get("config")
+        if wanted:
+            config: Config | None = getattr(device, "config", None)
+            own, context = (config.config, config.context) if config else ({}, {})
+            names = secret_variables(config) if config and "context" in wanted else frozenset()
+            try:
+                put_back(wanted, "config", stored=own)
+                put_back(wanted, "context", stored=context, names=names)
+            except serializers.ValidationError as error:
+                raise serializers.ValidationError({"config": error.detail}) from error
+        return sent
+
+    def _check_key(self, sent: dict[str, Any], device: Device | None) -> None:
+        """Who chooses a device's key can download its configuration, secrets and all."""
+        organization = sent.get("organization")
+        owner = device.organization_id if device else organization.pk if organization else None
+        if sent.get("key") and not disclosure_in(self).may(owner):
+            raise serializers.ValidationError({"key": [NO_KEY]})
 
 
 DEVICE_FIELDS = (
@@ -110,12 +145,24 @@ class DeviceDetailSerializer(_DeviceSerializer):
         validators: list[Any] = []
 
 
+def secret_variables(config: Config) -> frozenset[str]:
+    """Return the variables that a configuration and its templates use at secret places (one query)."""
+    ids = [row.template_id for row in config.config_templates.all()]
+    trees = (
+        [template.config for template in Template.objects.filter(pk__in=ids).only("config")] if ids else []
+    )
+    return frozenset().union(*map(variables_of_secrets, [config.config, *trees]))
+
+
 class TemplateSerializer(serializers.ModelSerializer[Template]):
     """A template."""
 
     organization = OrganizationField(shared=True)
     backend = serializers.ChoiceField(choices=Backend.choices)
     vpn = VpnField(required=False, allow_null=True)
+    auto_cert = OptionalBooleanField(
+        required=False, help_text="Issue a certificate to each device; only for VPN templates."
+    )
     tags = TagsField(source="tag_rows", required=False)
     default_values = JSONObjectField(required=False)
     config = JSONObjectField(required=False)
@@ -123,15 +170,31 @@ class TemplateSerializer(serializers.ModelSerializer[Template]):
     class Meta:
         model = Template
         fields = (
-            "id", "name", "organization", "type", "backend", "vpn", "tags", "default", "required", "notes",
+            "id", "name", "organization", "type", "backend", "vpn", "auto_cert", "tags", "default", "required",
+            "notes",
             "default_values", "config", "created", "modified",
         )  # fmt: skip
         validators: list[Any] = []
+
+    def to_representation(self, instance: Template) -> dict[str, Any]:
+        """Print the template, its secrets for who may see them."""
+        body: dict[str, Any] = super().to_representation(instance)
+        disclosure = disclosure_in(self)
+        place: dict[str, Any] = {"of": instance, "organization_id": instance.organization_id}
+        names = variables_of_secrets(instance.config)
+        body["config"] = disclosure.tree(body["config"], **place)
+        body["default_values"] = disclosure.tree(body["default_values"], names=names, **place)
+        return body
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the keywords of `template_create` and `template_update`."""
         sent = super().to_internal_value(data)
         sent.pop("vpn", None)
+        template = self.instance if isinstance(self.instance, Template) else Template()
+        names = variables_of_secrets(template.config)
+        refuse_to_take_along(self, sent, carries=lambda: carries_secrets(template))
+        put_back(sent, "config", stored=template.config)
+        put_back(sent, "default_values", stored=template.default_values, names=names)
         if "tag_rows" in sent:
             sent["tags"] = sent.pop("tag_rows")
         return sent
@@ -161,9 +224,34 @@ class GroupSerializer(serializers.ModelSerializer[DeviceGroup]):
     def to_internal_value(self, data: Any) -> Any:
         """Return the keywords of `managed_group_create` and `managed_group_update`."""
         sent = super().to_internal_value(data)
+        group = self.instance if isinstance(self.instance, DeviceGroup) else DeviceGroup()
+        names = self._secret_names(group)
+        refuse_to_take_along(
+            self, sent, carries=lambda: bool(secrets_in([group.context, group.meta_data], names=names))
+        )
+        put_back(sent, "context", stored=group.context, names=names)
+        put_back(sent, "meta_data", stored=group.meta_data, names=names)
         if "group_templates" in sent:
             sent["templates"] = sent.pop("group_templates")
         return sent
+
+    def to_representation(self, instance: DeviceGroup) -> dict[str, Any]:
+        """Print the group, the secrets among its variables for who may see them."""
+        body: dict[str, Any] = super().to_representation(instance)
+        disclosure = disclosure_in(self)
+        place: dict[str, Any] = {"of": instance, "organization_id": instance.organization_id}
+        for name in ("context", "meta_data"):
+            body[name] = disclosure.tree(body[name], names=self._secret_names(instance), **place)
+        return body
+
+    def _secret_names(self, group: DeviceGroup) -> frozenset[str]:
+        """Return the variables that are secrets in the group's organization, asked once per answer."""
+        if not (group.context or group.meta_data):
+            return frozenset()
+        known: dict[Any, frozenset[str]] = self.root.__dict__.setdefault("_muster_secret_names", {})
+        if group.organization_id not in known:
+            known[group.organization_id] = secret_names_of([group.organization_id])
+        return known[group.organization_id]
 
 
 class RevisionSerializer(serializers.ModelSerializer[ConfigRevision]):
@@ -173,76 +261,3 @@ class RevisionSerializer(serializers.ModelSerializer[ConfigRevision]):
         model = ConfigRevision
         fields = ("id", "number", "checksum", "sha256", "cause", "actor", "size", "created")
         read_only_fields = fields
-
-
-# --- the effective configuration ----------------------------------------------------------------------------
-
-
-class SourceSerializer(serializers.Serializer[Any]):
-    """Which layer said it, and which object of that layer (`id` is empty for the system's own)."""
-
-    layer = serializers.CharField()
-    id = serializers.CharField()
-    name = serializers.CharField()
-
-
-@extend_schema_field({})
-class AnyField(serializers.JSONField):
-    """Any JSON value."""
-
-
-class ShadowedSerializer(serializers.Serializer[Any]):
-    """What a weaker layer said at the same place."""
-
-    source = SourceSerializer()
-    value = AnyField()
-
-
-class LeafSerializer(serializers.Serializer[Any]):
-    """One value of the effective configuration at its JSON pointer (RFC 6901)."""
-
-    path = serializers.CharField()
-    value = AnyField()
-    source = SourceSerializer()
-    shadowed = ShadowedSerializer(many=True)
-    variables = serializers.ListField(child=serializers.CharField())
-
-
-class VariableSerializer(serializers.Serializer[Any]):
-    """One variable in force."""
-
-    name = serializers.CharField()
-    value = serializers.CharField()
-    source = SourceSerializer()
-    shadowed = ShadowedSerializer(many=True)
-
-
-class EffectiveSerializer(serializers.Serializer[Any]):
-    """What a device should be, and who said so."""
-
-    backend = serializers.CharField()
-    leaves = LeafSerializer(many=True)
-    variables = VariableSerializer(many=True)
-
-
-def _source(source: Source) -> dict[str, str]:
-    return {"layer": source.layer, "id": source.object_id, "name": source.name}
-
-
-def _explained(item: Leaf | Variable) -> dict[str, Any]:
-    shadowed = [{"source": _source(source), "value": value} for source, value in item.shadowed]
-    return {"value": item.value, "source": _source(item.source), "shadowed": shadowed}
-
-
-def effective_body(effective: Effective) -> dict[str, Any]:
-    """Return the body of `EffectiveSerializer`, leaves by pointer and variables by name."""
-    return {
-        "backend": effective.backend,
-        "leaves": [
-            {"path": pointer, **_explained(leaf), "variables": list(leaf.variables)}
-            for pointer, leaf in sorted(effective.leaves().items())
-        ],
-        "variables": [
-            {"name": name, **_explained(variable)} for name, variable in sorted(effective.variables.items())
-        ],
-    }

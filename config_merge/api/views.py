@@ -1,6 +1,6 @@
 """Templates and device groups over REST (OpenWISP spec, sections 1B.2 and 1B.4)."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from django.http import HttpResponse
@@ -13,11 +13,14 @@ from config_merge.api import serializers
 from config_merge.api.archives import ARCHIVE, archive_response, engine_errors
 from config_merge.api.filters import GroupFilter, TemplateFilter
 from config_merge.api.rows import group_rows_visible_to, template_artefact, template_rows_visible_to
+from config_merge.carrying import carries_secrets
 from config_merge.models import Template
 from config_merge.services import groups, templates
 from devices.models import DeviceGroup
 from tenancy.api import base
 from tenancy.api.problems import worded_for
+from tenancy.api.secrets import require_reveal
+from tenancy.disclosure import disclosure_of
 
 
 class _Templates(base.TenantView):
@@ -39,6 +42,11 @@ class TemplateListView(_Templates, mixins.ListModelMixin):
     """Templates."""
 
     filterset_class: Any = TemplateFilter
+    search_fields: ClassVar = ("name", "notes", "tag_rows__name")
+    search_shown = ("name", "notes", "tags")
+    ordering_fields: ClassVar[dict[str, str]] = {
+        name: name for name in ("name", "created", "modified", "type", "backend", "default", "required")
+    }
 
     @base.operation("controller_template_list", {200: serializers.TemplateSerializer, **base.LIST})
     def get(self, request: Request) -> Response:
@@ -98,6 +106,10 @@ class TemplateConfigurationView(_Templates):
     def get(self, request: Request, pk: str) -> HttpResponse:
         """Download the template's tar.gz."""
         template = self.get_object()
+        disclosure = disclosure_of(request)
+        if carries_secrets(template):
+            require_reveal(request, template.organization_id)
+            disclosure.note(template, organization_id=template.organization_id)
         with engine_errors():
             return archive_response(template_artefact(template).archive, name=template.name)
 
@@ -121,6 +133,8 @@ class GroupListView(_Groups, mixins.ListModelMixin):
     """Device groups."""
 
     filterset_class: Any = GroupFilter
+    search_fields: ClassVar = ("name", "description")
+    ordering_fields: ClassVar[dict[str, str]] = {name: name for name in ("name", "created", "modified")}
 
     @base.operation("controller_group_list", {200: serializers.GroupSerializer, **base.LIST})
     def get(self, request: Request) -> Response:

@@ -11,9 +11,9 @@ from config_merge.engine.types import File
 _ABSENT = "/dev/null"
 
 
-def diff_files(old: Sequence[File], new: Sequence[File]) -> str:
+def diff_files(old: Sequence[File], new: Sequence[File], *, context: int = 3) -> str:
     """A unified diff, files in order of their path; changed permissions and binary contents are told in
-    words.
+    words. `context` is the number of unchanged lines around a change.
 
     >>> before = [File("etc/config/system", "0644", b"a\\nb\\n")]
     >>> print(diff_files(before, [File("etc/config/system", "0644", b"a\\nc\\n")]), end="")
@@ -27,11 +27,12 @@ def diff_files(old: Sequence[File], new: Sequence[File]) -> str:
     before = {file.path: file for file in old}
     after = {file.path: file for file in new}
     return "".join(
-        _diff_file(path, before.get(path), after.get(path)) for path in sorted(before.keys() | after.keys())
+        _diff_file(path, before.get(path), after.get(path), context)
+        for path in sorted(before.keys() | after.keys())
     )
 
 
-def _diff_file(path: str, old: File | None, new: File | None) -> str:
+def _diff_file(path: str, old: File | None, new: File | None, context: int) -> str:
     if old == new:
         return ""
     out = ""
@@ -45,7 +46,7 @@ def _diff_file(path: str, old: File | None, new: File | None) -> str:
         return out + (f"Binary files {source} and {target} differ\n" if old_bytes != new_bytes else "")
     if not old_lines and not new_lines and (old is None or new is None):
         return f"{out}--- {source}\n+++ {target}\n"
-    for line in difflib.unified_diff(old_lines, new_lines, source, target):
+    for line in difflib.unified_diff(old_lines, new_lines, source, target, n=context):
         out += line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
     return out
 

@@ -136,6 +136,36 @@ def _attach(template: Template, where: str, parameters: Sequence[Any]) -> int:
         return cursor.rowcount
 
 
+_START = """
+INSERT INTO config_merge_configtemplate (config_id, template_id, position)
+SELECT %s, t.id, ROW_NUMBER() OVER (ORDER BY t.required DESC, t."default" DESC, t.name, t.id) - 1
+FROM config_merge_template t
+WHERE (t.organization_id = %s OR t.organization_id IS NULL) AND ((t."default" = %s AND t.backend = %s) {tagged})
+"""
+_TAGGED = (
+    "OR EXISTS (SELECT 1 FROM config_merge_templatetag g WHERE g.template_id = t.id AND g.name IN ({names}))"
+)
+
+
+def start(config: Config, *, organization_id: UUID, tags: Sequence[str] = ()) -> None:
+    """Give a new configuration its required and default templates, and those that carry one of `tags`.
+
+    One statement: what a registering device costs counts.
+    """
+    tagged = _TAGGED.format(names=", ".join(["%s"] * len(tags))) if tags else ""
+    parameters = [uuid_parameter(config.pk), uuid_parameter(organization_id), True, config.backend, *tags]
+    with connection.cursor() as cursor:
+        cursor.execute(_START.format(tagged=tagged), parameters)
+
+
+def reached_by(template: Template) -> Q:
+    """Return the condition for the configurations `attach_to_everyone` gives the template to."""
+    condition = Q(backend=template.backend)
+    if template.organization_id is not None:
+        condition &= Q(device__organization_id=template.organization_id)
+    return condition
+
+
 def attach_to_everyone(template: Template, *, actor_id: UUID | None = None) -> int:
     """Append a default template to every active configuration of its backend and organization that lacks it."""
     if template.organization_id is None:

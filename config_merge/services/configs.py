@@ -4,6 +4,7 @@ A write to a single device computes it at once, in the same transaction, so that
 """
 
 import contextlib
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -15,12 +16,13 @@ from django.db.models import Q
 from config_merge import inputs
 from config_merge.engine import EngineError, render, validate
 from config_merge.models import Backend, Cause, Config, Status, Template
-from config_merge.services import assignment, recompute, stale
+from config_merge.services import assignment, deleted, recompute, stale, telling
 from config_merge.status import move
 from core.db import locked
 from core.errors import Conflict, Forbidden
 from devices import services as inventory
 from devices.models import Device
+from tenancy import audit
 
 
 def config_of(device: Device) -> Config | None:
@@ -68,10 +70,18 @@ def config_create(
     check_templates(device, templates)
     row.save(force_insert=True)
     chosen = [template.pk for template in templates]
-    assignment.write(row, assignment.starting_ids(device, backend=backend, chosen=chosen))
+    ids = assignment.starting_ids(device, backend=backend, chosen=chosen)
+    assignment.write(row, ids)
     if row.config or chosen:
         check_effective(row)
     recompute.recompute_one(row.pk)
+    told: dict[str, tuple[Any, Any]] = {
+        "backend": (None, backend),
+        "config": ({}, row.config),
+        "context": ({}, row.context),
+        "templates": ([], ids),
+    }
+    _record("config.created", device, changes=told)
     row.refresh_from_db()
     return row
 
@@ -83,6 +93,7 @@ def config_update(
     *,
     templates: Sequence[Template] | None = None,
     actor_id: UUID | None = None,
+    cause: str | None = None,
     **changes: Any,
 ) -> Config:
     """Change backend, context, config or the ordered templates, and compute. Raises ValidationError, Forbidden.
@@ -97,7 +108,7 @@ def config_update(
     for name, value in changes.items():
         setattr(config, name, value)
     config.full_clean(exclude=["device"])
-    ids = assignment.current_ids(config.pk)
+    ids = held = assignment.current_ids(config.pk)
     if config.backend != before.backend:
         old = assignment.group_template_ids(device.group_id, backend=before.backend)
         new = assignment.group_template_ids(device.group_id, backend=config.backend)
@@ -116,13 +127,20 @@ def config_update(
         check_effective(config)
         stale.mark(
             Q(pk=config.pk),
-            cause=Cause.DEVICE if edited else Cause.TEMPLATES,
+            cause=cause or (Cause.DEVICE if edited else Cause.TEMPLATES),
             actor_id=actor_id,
             background=False,
         )
         recompute.recompute_one(config.pk)
+        edits = {name: (getattr(before, name), getattr(config, name)) for name in edited}
+        _record("config.changed", device, changes=edits | ({"templates": (held, ids)} if assigned else {}))
     config.refresh_from_db()
     return config
+
+
+def _record(action: str, device: Device, *, changes: audit.Changes | None = None) -> None:
+    """Write down what was done to a device's configuration, under the device's name."""
+    audit.record(action, device, organization_id=device.organization_id, changes=changes)
 
 
 @transaction.atomic
@@ -232,6 +250,15 @@ def device_deactivate(device: Device, *, actor_id: UUID | None = None) -> Device
     Its own settings and variables stay stored; its templates are unassigned. Raises Conflict.
     """
     stale.reading_templates()
+    with telling.status_changes(_config_ids(device)):
+        return _deactivate(device, actor_id=actor_id)
+
+
+def _config_ids(device: Device) -> list[UUID]:
+    return list(Config.objects.filter(device_id=device.pk).values_list("pk", flat=True))
+
+
+def _deactivate(device: Device, *, actor_id: UUID | None) -> Device:
     # Device first, configuration second: the order every writer of both keeps.
     locked(Device.objects.filter(pk=device.pk)).values_list("pk").first()
     config = locked(Config.objects.filter(device_id=device.pk)).first()
@@ -246,6 +273,7 @@ def device_deactivate(device: Device, *, actor_id: UUID | None = None) -> Device
             move(Config.objects.filter(pk=config.pk), Status.DEACTIVATED)
     if config is None or not Config.objects.filter(pk=config.pk, status=Status.DEACTIVATING).exists():
         Device.objects.filter(pk=device.pk).update(management_ip=None)
+    _record("device.deactivated", device)
     device.refresh_from_db()
     return device
 
@@ -254,6 +282,11 @@ def device_deactivate(device: Device, *, actor_id: UUID | None = None) -> Device
 def device_activate(device: Device, *, actor_id: UUID | None = None) -> Device:
     """Put a device back into service with its automatic templates. Raises Conflict."""
     stale.reading_templates()
+    with telling.status_changes(_config_ids(device)):
+        return _activate(device, actor_id=actor_id)
+
+
+def _activate(device: Device, *, actor_id: UUID | None) -> Device:
     inventory.device_flag_set(device, deactivated=False)
     config = locked(Config.objects.filter(device_id=device.pk)).first()
     if config is not None:
@@ -264,6 +297,7 @@ def device_activate(device: Device, *, actor_id: UUID | None = None) -> Device:
         recompute.recompute_one(config.pk)
         confirmed = Config.objects.filter(pk=config.pk, checksum=config.applied_checksum).exclude(checksum="")
         move(confirmed, Status.APPLIED)
+    _record("device.activated", device)
     device.refresh_from_db()
     return device
 
@@ -278,5 +312,10 @@ def device_delete(device: Device, *, force: bool = False) -> None:
     retired = row.is_deactivated and (config is None or config.status == Status.DEACTIVATED)
     if not (force or retired):
         raise Forbidden("The device must be deactivated before it can be deleted.")
+    deleted.device_keep(row)
     Config.objects.filter(device_id=row.pk).update(revision=None)
+    gone = copy.copy(row)
     row.delete()
+    _record(
+        "device.deleted", gone, changes={name: (was, None) for name, (_, was) in audit.contents(gone).items()}
+    )

@@ -1,6 +1,7 @@
 """Device groups with their templates: the inventory's group, and what its members should be."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from config_merge.models import Cause, GroupTemplate, Template
 from config_merge.services import assignment, stale
 from devices import services as inventory
 from devices.models import DeviceGroup
+from tenancy import audit
 
 
 def _check_templates(group: DeviceGroup, templates: Sequence[Template]) -> None:
@@ -40,6 +42,12 @@ def _write(group: DeviceGroup, templates: Sequence[Template], *, actor_id: UUID 
         actor_id=actor_id,
     )
     assignment.reorder_members(group.pk, wanted)
+    audit.record(
+        "group.templates_changed",
+        group,
+        organization_id=group.organization_id,
+        changes={"templates": (before, wanted)},
+    )
 
 
 @transaction.atomic
@@ -76,4 +84,24 @@ def managed_group_delete(group: DeviceGroup, *, actor_id: UUID | None = None) ->
     removed = list(GroupTemplate.objects.filter(group=group).values_list("template_id", flat=True))
     assignment.group_changed(group.pk, removed=removed, added=(), actor_id=actor_id)
     stale.mark(Q(device__group_id=group.pk), cause=Cause.GROUP, actor_id=actor_id)
+    gone = copy.copy(group)
     group.delete()
+    audit.record("group.deleted", gone, organization_id=gone.organization_id)
+
+
+def proposed_group(
+    group: DeviceGroup | None, changes: Mapping[str, Any]
+) -> tuple[DeviceGroup, list[Template] | None]:
+    """Return the row an update (or, for None, a creation) would store and, when they would change, its templates.
+
+    Writes and locks nothing. Raises ValidationError as the service would.
+    """
+    fields = dict(changes)
+    templates: Sequence[Template] | None = fields.pop("templates", None)
+    row = inventory.proposed_group(group, fields)
+    if templates is not None:
+        _check_templates(row, templates)
+    elif group is not None and "organization" in fields:
+        kept = Template.objects.filter(group_templates__group=group).order_by("group_templates__position")
+        _check_templates(row, list(kept))
+    return row, None if templates is None else list(templates)

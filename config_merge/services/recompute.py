@@ -4,10 +4,14 @@ A computation that lost a race writes nothing: the generation it read must be ne
 run twice, be killed at any point, or meet a newer change half way; the rows left stale are simply taken up again.
 """
 
+import contextlib
 import logging
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
@@ -17,7 +21,9 @@ from django.db.models import F, QuerySet
 from config_merge import inputs
 from config_merge.engine import Artefact, EngineError, render
 from config_merge.models import Config, ConfigRevision, Status
+from config_merge.services import telling
 from config_merge.status import after_computation, clipped_reason, sources_of
+from core import metrics
 from core.clock import now
 from core.db import bulk_set, claim, claiming, locked
 from tenancy.models import Notification
@@ -27,6 +33,7 @@ logger = logging.getLogger(__name__)
 CHUNK = 100
 UNEXPECTED = "Its stored data cannot be read or rendered; the server's log says more."
 _draining = threading.Lock()
+_later: ContextVar[bool] = ContextVar("muster_compute_later", default=False)
 WRITTEN = [
     "checksum",
     "status",
@@ -41,12 +48,13 @@ WRITTEN = [
 
 @dataclass(frozen=True, slots=True)
 class Computation:
-    """The outcome for one configuration: an artefact, or why there is none."""
+    """The outcome for one configuration: an artefact and the device's own part of it, or why there is none."""
 
     config_id: UUID
     generation: int
     artefact: Artefact | None
     problem: str = ""
+    own: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 def stale_configs() -> QuerySet[Config]:
@@ -64,7 +72,7 @@ def compute(item: inputs.Inputs) -> Computation:
         # Whatever is wrong with one device's data must not stop the other devices' turn.
         logger.exception("a configuration cannot be computed", extra={"config": str(item.config_id)})
         return Computation(item.config_id, item.generation, None, UNEXPECTED)
-    return Computation(item.config_id, item.generation, artefact)
+    return Computation(item.config_id, item.generation, artefact, own=item.own())
 
 
 def compute_all(config_ids: Sequence[UUID]) -> list[Computation]:
@@ -104,16 +112,39 @@ def recompute_chunk(size: int = CHUNK) -> int:
     with claiming():
         ids = [config.pk for config in claim(stale_configs().only("pk"))[:size]]
         if ids:
-            _store_and_tell(compute_all(ids))
+            _work_off(ids)
     return len(ids)
+
+
+@contextlib.contextmanager
+def computed_later() -> Iterator[None]:
+    """Leave the configurations that the block writes stale, for the background: many devices, one transaction."""
+    token = _later.set(True)
+    try:
+        yield
+    finally:
+        _later.reset(token)
 
 
 def recompute_one(config_id: UUID) -> None:
     """Compute one configuration now if it is stale, waiting for whoever computes it already."""
+    if _later.get():
+        return
     with claiming():
         ids = [config.pk for config in claim(stale_configs().filter(pk=config_id).only("pk"), wait=True)]
         if ids:
-            _store_and_tell(compute_all(ids))
+            _work_off(ids)
+
+
+def _work_off(config_ids: Sequence[UUID]) -> None:
+    """Compute and store, and count it."""
+    started = perf_counter()
+    outcomes = compute_all(config_ids)
+    _store_and_tell(outcomes)
+    metrics.observe(metrics.RECOMPUTE, perf_counter() - started)
+    failed = sum(outcome.artefact is None for outcome in outcomes)
+    metrics.add(metrics.RECOMPUTED, "problem", amount=failed)
+    metrics.add(metrics.RECOMPUTED, "computed", amount=len(outcomes) - failed)
 
 
 @transaction.atomic
@@ -146,11 +177,14 @@ def store(computations: Sequence[Computation]) -> int:
         for item in computations
         if (config := current.get(item.config_id)) and config.computed_generation < item.generation
     ]
+    before = {config.pk: config.status for _, config in news}
     revisions = [revision for item, config in news if (revision := _apply(item, config))]
     ConfigRevision.objects.bulk_create(revisions)
     bulk_set(
         Config, WRITTEN, [(config.pk, [getattr(config, name) for name in WRITTEN]) for _, config in news]
     )
+    telling.computed({config.pk: (before[config.pk], config.status) for _, config in news}, revisions)
+    metrics.add(metrics.REVISIONS, amount=len(revisions))
     return len(revisions)
 
 
@@ -189,6 +223,7 @@ def _apply(item: Computation, config: Config) -> ConfigRevision | None:
         size=len(artefact.archive),
         cause=config.stale_cause,
         actor_id=config.stale_actor_id,
+        inputs=item.own,
     )
     config.revision_id = revision.pk
     return revision

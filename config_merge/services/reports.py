@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Case, F, QuerySet, Value, When
 
 from config_merge.models import Config, Status
-from config_merge.services import stale
+from config_merge.services import stale, telling
 from config_merge.status import after_report, clipped_reason
 from core.db import in_turn, locked
 from devices.models import Device
@@ -43,9 +43,10 @@ def take_many(reports: Sequence[Report]) -> list[str]:
     """Record reports in order; returns the resulting statuses. Safe to repeat."""
     if len(reports) > 1:
         in_turn(stale.FLEET, shared=True)
-    if len(reports) > 1 and _all_applied(reports):
-        return [report.status for report in reports]
-    return [_take(report) for report in reports]
+    with telling.status_changes([report.config_id for report in reports]):
+        if len(reports) > 1 and _all_applied(reports):
+            return [report.status for report in reports]
+        return [_take(report) for report in reports]
 
 
 def _active(config_ids: Sequence[UUID]) -> QuerySet[Config]:

@@ -1,6 +1,7 @@
 """Every write to templates. A change reaches the devices as stale marks in the same transaction."""
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +12,11 @@ from config_merge.engine import EngineError, render, resolve, validate
 from config_merge.inputs import template_layer, template_variables
 from config_merge.models import ConfigTemplate, Template, TemplateTag
 from config_merge.services import assignment, stale
-from core.changes import changed_row, store
+from core.changes import changed_row, proposed_row, store
+from tenancy import audit
 
 RENDERED = ("config", "default_values", "backend")
+REACH = ("default", "required", "backend", "organization_id")
 
 
 def _check_name(template: Template) -> None:
@@ -31,7 +34,8 @@ def _check_type(template: Template) -> None:
         raise ValidationError({"vpn": "A VPN must be selected when the template type is VPN."})
 
 
-def _check_config(template: Template) -> None:
+def check_content(template: Template) -> None:
+    """Refuse a configuration that is empty or cannot be merged, validated and rendered. Raises ValidationError."""
     if not template.config:
         raise ValidationError({"config": "The configuration field cannot be empty."})
     try:
@@ -57,13 +61,18 @@ def check(template: Template) -> None:
     template.full_clean()
     _check_name(template)
     _check_type(template)
-    _check_config(template)
+    check_content(template)
 
 
-def _write_tags(template: Template, tags: Iterable[str]) -> None:
+def _checked_tags(tags: Iterable[str]) -> set[str]:
     names = {tag.strip().strip(",") for tag in tags} - {""}
     if any(len(name) > 64 or any(letter.isspace() or letter == "," for letter in name) for name in names):
         raise ValidationError({"tags": "A tag is one word of at most 64 characters."})
+    return names
+
+
+def _write_tags(template: Template, tags: Iterable[str]) -> None:
+    names = _checked_tags(tags)
     TemplateTag.objects.filter(template=template).exclude(name__in=names).delete()
     known = set(TemplateTag.objects.filter(template=template).values_list("name", flat=True))
     TemplateTag.objects.bulk_create(
@@ -82,7 +91,18 @@ def template_create(
     _write_tags(template, tags or ())
     if template.default:
         assignment.attach_to_everyone(template, actor_id=actor_id)
+    told = audit.contents(template) | ({"tags": ([], tag_names(template))} if tags else {})
+    _record("template.created", template, changes=told)
     return template
+
+
+def tag_names(template: Template) -> list[str]:
+    """Return a template's tags, by name."""
+    return list(TemplateTag.objects.filter(template=template).values_list("name", flat=True))
+
+
+def _record(action: str, template: Template, *, changes: audit.Changes | None = None) -> None:
+    audit.record(action, template, organization_id=template.organization_id, changes=changes)
 
 
 @transaction.atomic
@@ -94,15 +114,20 @@ def template_update(
     check(row)
     _check_move(row, before)
     store(row, before=before, onto=template)
+    changes = audit.difference(before, row)
     if tags is not None:
+        held = tag_names(template)
         _write_tags(template, tags)
+        if held != (names := tag_names(template)):
+            changes["tags"] = (held, names)
     if any(getattr(template, name) != getattr(before, name) for name in RENDERED):
         stale.mark_template_users([template.pk], actor_id=actor_id)
-    reach = ("default", "required", "backend", "organization_id")
     if template.default:
         assignment.leave_groups(template)
-    if template.default and any(getattr(template, name) != getattr(before, name) for name in reach):
+    if template.default and any(getattr(template, name) != getattr(before, name) for name in REACH):
         assignment.attach_to_everyone(template, actor_id=actor_id)
+    if changes:
+        audit.record_change("template", before, template, changes=changes)
     return template
 
 
@@ -122,4 +147,26 @@ def _check_move(template: Template, before: Template) -> None:
 def template_delete(template: Template, *, actor_id: UUID | None = None) -> None:
     """Delete a template; the devices that used it are computed anew without it."""
     stale.mark_template_users([template.pk], actor_id=actor_id)
+    gone = copy.copy(template)
     template.delete()
+    _record("template.deleted", gone)
+
+
+def proposed_template(
+    template: Template | None, changes: Mapping[str, Any]
+) -> tuple[Template, Template | None]:
+    """Return the row an update (or, for None, a creation) would store, and the stored one; writes and locks nothing.
+
+    Raises ValidationError as the service would.
+    """
+    fields = dict(changes)
+    _checked_tags(fields.pop("tags", None) or ())
+    before: Template | None
+    if template is None:
+        row, before = Template(**fields), None
+    else:
+        row, before = proposed_row(template, fields)
+    check(row)
+    if before is not None:
+        _check_move(row, before)
+    return row, before

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.db import models
+from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import OpenApiResponse, extend_schema, inline_serializer
 from rest_framework import generics, serializers
 from rest_framework.permissions import BasePermission, IsAuthenticated
@@ -15,7 +16,9 @@ from rest_framework.request import Request
 
 from core.parsers import PARSERS
 from tenancy.api import schema  # noqa: F401 - registers the bearer scheme
+from tenancy.api.lists import OrderingBackend, SearchBackend
 from tenancy.api.permissions import TenantPermission
+from tenancy.disclosure import disclosure_of
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -50,12 +53,19 @@ class ApiView(generics.GenericAPIView[Any]):
     """A view whose input is always UTF-8 of bounded size."""
 
     parser_classes = PARSERS
+    filter_backends = (DjangoFilterBackend, SearchBackend, OrderingBackend)
     permission_classes: tuple[type[BasePermission], ...] = (IsAuthenticated,)
 
     def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
         """Wrap the request; the charset a client names must not choose how its query is decoded."""
         request.encoding = "utf-8"
         return super().initialize_request(request, *args, **kwargs)
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Write down which secrets the answer shows before it leaves."""
+        if response.status_code < 400:
+            disclosure_of(request).write()
+        return super().finalize_response(request, response, *args, **kwargs)
 
     def valid(self, serializer: serializers.BaseSerializer[Any]) -> dict[str, Any]:
         """Return what the caller sent, validated. Raises ValidationError."""

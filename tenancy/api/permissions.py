@@ -27,6 +27,12 @@ def action_of(method: str | None) -> str:
     return METHOD_ACTIONS.get(method or "", "view")
 
 
+def _action(request: Request, view: Any) -> str:
+    """Return what the request does to the view's objects; a view whose POST is no addition says what it is."""
+    posted: str = getattr(view, "post_action", "add")
+    return posted if request.method == "POST" else action_of(request.method)
+
+
 def organization_id_of(obj: models.Model) -> UUID | None:
     """Return the organization an object belongs to, None for a shared one."""
     return obj.pk if isinstance(obj, Organization) else obj.organization_id  # type: ignore[attr-defined]
@@ -43,13 +49,13 @@ class TenantPermission(BasePermission):
             raise PermissionDenied(NOT_A_MEMBER)
         if not hasattr(view, (request.method or "").lower()):
             return True  # for the view to answer 405
-        return bool(organization_ids_where(request.user, action_of(request.method), view.model))
+        return bool(organization_ids_where(request.user, _action(request, view), view.model))
 
     def has_object_permission(self, request: Request, view: Any, obj: Any) -> bool:
         """Tell whether the user's role in the object's organization is strong enough."""
         if request.user.is_superuser:
             return True
-        action, organization_id = action_of(request.method), organization_id_of(obj)
+        action, organization_id = _action(request, view), organization_id_of(obj)
         if organization_id is None:
             if action != "view":
                 raise PermissionDenied(SHARED_IS_READ_ONLY)

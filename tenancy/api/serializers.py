@@ -13,6 +13,12 @@ class SignInSerializer(serializers.Serializer[Any]):
 
     username = serializers.CharField(max_length=254)
     password = serializers.CharField(max_length=4096, trim_whitespace=False, style={"input_type": "password"})
+    otp = serializers.CharField(
+        max_length=64,
+        required=False,
+        allow_blank=True,
+        help_text="Code of the second factor, or a recovery code; for those who have one.",
+    )
 
 
 class TokenSerializer(serializers.Serializer[Any]):

@@ -3,21 +3,21 @@
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import mixins, status
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import ValidationError
 
 from tenancy import services
-from tenancy.api import base, serializers
+from tenancy.api import base, entry, serializers
 from tenancy.api.filters import NotificationFilter
 from tenancy.api.problems import worded_for
 from tenancy.api.throttling import AddressThrottle
 from tenancy.models import ApiToken, Notification, Organization
+from tenancy.organizations import organization_remove
 from tenancy.queries import api_tokens_of, notifications_visible_to, organizations_visible_to
-
-WRONG_CREDENTIALS = "Unable to log in with provided credentials."
+from tenancy.sign_in.tokens import sign_in_token_issue
 
 
 class TokenView(base.ApiView):
@@ -34,18 +34,15 @@ class TokenView(base.ApiView):
         {
             200: serializers.TokenSerializer,
             **{code: base.WRITE[code] for code in (400, 413, 415)},
-            429: base.said("Too many attempts from this address."),
+            429: base.said("Too many attempts from this address, or too many failures."),
         },
         auth=[],
     )
     def post(self, request: Request) -> Response:
-        """Issue a token; wrong credentials are told as `non_field_errors`."""
+        """Issue a token; wrong credentials are told as `non_field_errors`, a code that is missing or wrong as `otp`."""
         credentials = self.valid(self.get_serializer(data=request.data))
-        user = services.authenticate_person(login=credentials["username"], password=credentials["password"])
-        if user is None:
-            raise ValidationError({"non_field_errors": [WRONG_CREDENTIALS]})
-        _, secret = services.token_issue(user=user, name="sign-in")
-        return Response({"token": secret})
+        user = entry.let_in(request, credentials)
+        return Response({"token": sign_in_token_issue(user=user)})
 
 
 class _OwnTokens(base.ApiView):
@@ -116,6 +113,10 @@ class OrganizationListView(base.TenantView, mixins.ListModelMixin):
 
     model = Organization
     serializer_class = serializers.OrganizationSerializer
+    search_fields: ClassVar = ("name", "slug", "description", "email")
+    ordering_fields: ClassVar[dict[str, str]] = {
+        name: name for name in ("name", "slug", "created", "modified")
+    }
 
     def get_queryset(self) -> QuerySet[Organization]:
         """Return them newest first."""
@@ -166,6 +167,16 @@ class OrganizationDetailView(base.TenantView):
         """Change some fields of an organization (owners and superusers)."""
         return self._change(request, partial=True)
 
+    @base.operation(
+        "users_organization_delete",
+        {204: None, 400: base.INVALID, **base.READ_ONE},
+        parameters=[OpenApiParameter("force", bool, description="also with devices that are still active")],
+    )
+    def delete(self, request: Request, pk: str) -> Response:
+        """Delete an organization with everything in it (superusers)."""
+        organization_remove(self.get_object(), force=request.query_params.get("force") == "true")
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
     def _change(self, request: Request, *, partial: bool) -> Response:
         organization = self.get_object()
         sent = self.valid(self.get_serializer(organization, data=request.data, partial=partial))
@@ -189,6 +200,10 @@ class NotificationListView(_Notifications, mixins.ListModelMixin):
     """Notifications, newest first."""
 
     filterset_class: Any = NotificationFilter
+    search_fields: ClassVar = ("message", "kind")
+    ordering_fields: ClassVar[dict[str, str]] = {
+        name: name for name in ("created", "modified", "level", "kind", "is_read")
+    }
 
     @base.operation("users_notification_list", {200: serializers.NotificationSerializer, **base.LIST})
     def get(self, request: Request) -> Response:

@@ -14,7 +14,7 @@ from config_merge.models import Config, Status
 from config_merge.services import configs, recompute, reports, templates
 from config_merge.services.templates import template_update
 from devices.models import Device, FleetSettings
-from tenancy.models import Organization
+from tenancy.models import AuditEvent, Organization
 from tests import factories
 from tests.admin.conftest import page
 
@@ -113,12 +113,15 @@ def test_a_configuration_that_cannot_be_computed_says_why(operator: Client, laye
         )
 
 
-def test_rendered_files_and_the_archive(operator: Client, layered: Device) -> None:
+def test_rendered_files_and_the_archive(staff: Any, operator: Client, layered: Device) -> None:
+    factories.without_reveal(operator.user)  # type: ignore[attr-defined]
     config = factories.config_of(layered)
     text = operator.get(page("devices_device_files", layered.pk)).content.decode()
     assert config.checksum in text and config.revision.sha256 in text
     assert "/etc/config/system" in text and "0644" in text
-    answer = operator.get(page("devices_device_download", layered.pk))
+    assert operator.get(page("devices_device_download", layered.pk)).status_code == 403, "it holds secrets"
+    answer = staff("manager").get(page("devices_device_download", layered.pk))
+    assert AuditEvent.objects.filter(action="secret.revealed", target_id=str(layered.pk)).count() == 1
     assert answer["Content-Type"] == "application/gzip"
     assert answer["Content-Disposition"] == 'attachment; filename="ap-1.tar.gz"'
     assert gzip.decompress(answer.content)
@@ -163,13 +166,13 @@ def test_a_revision_that_is_not_there_leads_back_to_the_list(
     assert answer.headers["Location"] == page("devices_device_revisions", layered.pk)
 
 
-def test_pages_of_a_device_without_a_configuration(operator: Client, org: Organization) -> None:
+def test_pages_of_a_device_without_a_configuration(staff: Any, operator: Client, org: Organization) -> None:
     bare = factories.device(org)
     for name in ("change", "effective", "files", "revisions"):
         answer = operator.get(page(f"devices_device_{name}", bare.pk))
         assert answer.status_code == 200
         assert "no configuration" in answer.content.decode().lower()
-    assert operator.get(page("devices_device_download", bare.pk)).status_code == 302
+    assert staff("manager").get(page("devices_device_download", bare.pk)).status_code == 302
 
 
 def test_a_reported_error_is_on_the_page_and_in_the_list(operator: Client, layered: Device) -> None:
@@ -190,8 +193,9 @@ def test_the_dashboard_shows_how_to_begin_and_then_how_things_are(staff: Any, or
     Device.objects.filter(pk=device.pk).update(last_seen=timezone.now())
     answer = viewer.get(reverse("admin:index"))
     assert "No devices yet" not in answer.content.decode()
-    assert answer.context["devices"] == {"total": 1, "active": 1, "online": 1}
-    assert [(part.label, part.count) for part in answer.context["slices"]] == [("Modified", 1)]
+    assert "1 in service" in answer.context["parts"]["cards"]
+    assert "100 % of those in service" in answer.context["parts"]["cards"]
+    assert "Configurations by status: 1 Modified" in answer.context["parts"]["status"]
     assert page("devices_device_revision", device.pk, 1) in answer.content.decode()
 
 

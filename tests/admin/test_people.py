@@ -104,8 +104,9 @@ def test_a_superuser_adds_anyone(root: Client, org: Organization) -> None:
     assert Membership.objects.get().role == "owner"
 
 
-def test_users_are_for_superusers(staff: Any, root: Client, org: Organization) -> None:
-    assert staff("owner").get(page("tenancy_user_changelist")).status_code == 403
+def test_users_are_for_those_who_manage(staff: Any, root: Client, org: Organization) -> None:
+    assert staff("operator").get(page("tenancy_user_changelist")).status_code == 403
+    assert staff("manager").get(page("tenancy_user_changelist")).status_code == 200
     posted = {"username": "neo", "email": "neo@example.org", "usable_password": "true", "is_staff": "on",
               "password1": "wake-up-12345", "password2": "wake-up-12345"}  # fmt: skip
     answer = root.post(page("tenancy_user_add"), posted)

@@ -165,7 +165,7 @@ def test_the_role_decides_who_edits_devices_groups_and_templates(
 def test_a_viewer_reads_a_masked_key_and_their_settings(staff: Any, org: Organization) -> None:
     device = factories.configured(org)
     text = staff("viewer").get(page("devices_device_change", device.pk)).content.decode()
-    assert f'data-secret-text="{device.key}">\u2022\u2022' in text
+    assert "data-secret-text>\u2022\u2022" in text and device.key not in text
     assert "&quot;interfaces&quot;" in text
 
 
@@ -243,9 +243,9 @@ def test_the_dashboard_counts_own_devices_and_lists_own_actions_only(
         page("devices_devicegroup_change", group.pk), {"name": "foreign-again", "organization": str(other.pk)}
     )
     answer = staff("owner").get(reverse("admin:index"))
-    assert answer.context["devices"]["total"] == 1
+    assert 'data-figure="devices">1<' in answer.context["parts"]["cards"]
     assert "foreign" not in answer.content.decode()
-    assert root.get(reverse("admin:index")).context["devices"]["total"] == 2
+    assert 'data-figure="devices">2<' in root.get(reverse("admin:index")).context["parts"]["cards"]
 
 
 def test_groups_are_deleted_by_those_who_may(staff: Any, org: Organization) -> None:

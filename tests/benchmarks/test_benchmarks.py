@@ -15,6 +15,8 @@ from tests.controller.processes import ROOT, plain_environment
 
 RATIOS = {
     "agent": {"checksum of bare", "download of bare", "report of bare", "report x django"},
+    "preview": {"preview / recompute"},
+    "lists": {"page 1, large / small", "search: one device, large / small", "count, large / small"},
     "register": {"register of bare", "register x django insert"},
     "render": {"stock / all new", "stock / LAN address differs"},
     "template": {"cost per device, large / small"},

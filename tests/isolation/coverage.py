@@ -9,20 +9,29 @@ OPEN = {
     "favicon": "redirects to an icon",
     "healthz": "whether the process lives",
     "readyz": "whether the installation works; counts and names of nobody",
+    "metrics": "numbers of the whole installation, to this machine; tests/controller/test_metrics.py",
     "schema": "the API's own description",
     "schema-yaml": "the API's own description",
     "docs": "the API's documentation",
     "redoc": "the API's documentation",
+    "users_password_reset": "asks for a letter; tests/tenancy/test_passwords.py",
+    "users_password_reset_confirm": "needs a link; tests/tenancy/test_passwords.py",
+    "admin_password_reset": "asks for a letter; tests/tenancy/test_passwords.py",
+    "password_new": "needs a link; tests/tenancy/test_passwords.py",
     "users_token": "gives a token for a password; tests/tenancy/test_tokens.py has its refusals",
 }
+# Routes with refusals of their own, and the same for everyone else; the tests named here walk them.
+TESTED = {"config_schema": "for all who have signed in; tests/config_merge/exchange/test_recovery.py"}
 AGENT = "agent"
 ADMIN = "/admin/"
 
 
 def walk_of(route: Route) -> str | None:
-    """Return the name of the walk that covers a route: open, agent, admin, rest; None when there is none."""
+    """Return the name of the walk that covers a route: open, tested, agent, admin, rest; None when there is none."""
     if route.name in OPEN:
         return "open" if not route.arguments else None
+    if route.name in TESTED:
+        return "tested" if not route.arguments else None
     if route.name == AGENT:
         return "agent"
     if route.pattern.startswith(ADMIN):

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db.models import Model
 
+from tests import factories
 from tests.isolation.world import Tenant, World
 
 Body = Callable[[World, Tenant], Any]
@@ -47,6 +48,13 @@ class Case:
     of: Callable[[Tenant], Model] | None = None
     shared: Callable[[World], Model] | None = None
     personal: bool = False
+    reveals: bool = False
+    # What the path names beside `pk`.
+    extra: Callable[[Tenant], dict[str, Any]] = lambda _tenant: {}
+    # What its POST needs the right to do.
+    posts: str = "add"
+    # The other arguments of its path.
+    arguments: dict[str, Any] = field(default_factory=dict)
     references: tuple[Reference, ...] = field(default=())
 
 
@@ -59,6 +67,12 @@ def device_body(_world: World, tenant: Tenant, **fields: Any) -> dict[str, Any]:
         "config": {"templates": [], "context": {}, "config": {}, "backend": "netjsonconfig.OpenWrt"},
         **fields,
     }
+
+
+def import_body(_world: World, tenant: Tenant, **fields: Any) -> list[dict[str, Any]]:
+    """Return a valid table of one new device."""
+    row = {"name": "new-device", "mac_address": "02:FF:FF:FF:FF:01"}
+    return [{**row, "organization_id": str(tenant.organization.pk), **fields}]
 
 
 def template_body(_world: World, tenant: Tenant, **fields: Any) -> dict[str, Any]:
@@ -78,9 +92,28 @@ def group_body(_world: World, tenant: Tenant, **fields: Any) -> dict[str, Any]:
     return {"name": "new-group", "organization": str(tenant.organization.pk), "templates": [], **fields}
 
 
+def batch_body(_world: World, tenant: Tenant, **fields: Any) -> dict[str, Any]:
+    """Return a valid new job."""
+    return {"action": "deactivate", "devices": [str(tenant.device.pk)], **fields}
+
+
 def organization_body(_world: World, _tenant: Tenant) -> dict[str, Any]:
     """Return a valid new organization."""
     return {"name": "new", "slug": "new"}
+
+
+def webhook_body(_world: World, tenant: Tenant, **fields: Any) -> dict[str, Any]:
+    """Return a valid new webhook."""
+    return {
+        "organization": str(tenant.organization.pk),
+        "url": "https://hooks.example.org/new",
+        "events": ["device.registered"],
+        **fields,
+    }
+
+
+def _webhook(tenant: Tenant) -> Model:
+    return tenant.webhook
 
 
 def _notes(_world: World, _tenant: Tenant) -> dict[str, Any]:
@@ -130,7 +163,46 @@ def _shared(world: World) -> Model:
     return world.shared
 
 
+def _job(tenant: Tenant) -> Model:
+    return tenant.job
+
+
+JOB = "config_merge.job"
+
+
+def _colleague(tenant: Tenant) -> Model:
+    return tenant.colleague
+
+
+def person_body(_world: World, tenant: Tenant) -> dict[str, Any]:
+    """Return a valid new person."""
+    return {"username": "new", "organization_users": {"organization": str(tenant.organization.pk)}}
+
+
+def _invited_to(_world: World, pk: str) -> dict[str, Any]:
+    return {"username": "new", "organization_users": [{"organization": pk, "is_admin": True}]}
+
+
+def membership_body(_world: World, tenant: Tenant, **fields: Any) -> dict[str, Any]:
+    """Return what would be a membership, were it not of a member: strangers can be named by superusers only."""
+    return {
+        "user": str(tenant.colleague.pk),
+        "organization": str(tenant.organization.pk),
+        "role": "viewer",
+        **fields,
+    }
+
+
+def _as_viewer(_world: World, _tenant: Tenant) -> dict[str, Any]:
+    return {"role": "viewer"}
+
+
+def _address(_world: World, _tenant: Tenant) -> dict[str, Any]:
+    return {"email": "new@example.org"}
+
+
 DEVICE, TEMPLATE, GROUP = "devices.device", "config_merge.template", "devices.devicegroup"
+USER, MEMBERSHIP = "tenancy.user", "tenancy.membership"
 READ = {"GET": Call()}
 
 CASES: dict[str, Case] = {
@@ -161,9 +233,43 @@ CASES: dict[str, Case] = {
     ),
     "device_activate": Case(DEVICE, {"POST": Call()}, of=lambda tenant: tenant.retired),
     "device_deactivate": Case(DEVICE, {"POST": Call()}, of=_device),
-    "device_configuration": Case(DEVICE, READ, of=_device),
+    "device_configuration": Case(DEVICE, READ, of=_device, reveals=True),
     "device_effective": Case(DEVICE, READ, of=_device),
     "device_revisions": Case(DEVICE, READ, of=_device),
+    "device_export": Case(
+        DEVICE,
+        {"GET": Call()},
+        references=(
+            *_organization_filters(),
+            Reference("GET", "group", _group),
+            Reference("GET", "config__templates", _template),
+        ),
+    ),
+    "device_import": Case(
+        DEVICE,
+        {"POST": Call(200, lambda world, tenant: import_body(world, tenant))},
+        references=tuple(
+            Reference(
+                "POST", name, of, lambda world, pk, name=name: import_body(world, world.own, **{name: pk})
+            )
+            for name, of in (
+                ("organization_id", _organization),
+                ("group_id", _group),
+                ("config_templates", _template),
+                ("id", _device),
+            )
+        ),
+    ),
+    "device_deleted_list": Case("config_merge.deleteddevice", READ, references=_organization_filters()),
+    "device_deleted_restore": Case(
+        "config_merge.deleteddevice", {"POST": Call()}, of=lambda tenant: tenant.deleted
+    ),
+    "template_clone": Case(
+        TEMPLATE,
+        {"POST": Call(201)},
+        of=_template,
+        references=_related("POST", _patched, organization=_organization),
+    ),
     "template_list": Case(
         TEMPLATE,
         {"GET": Call(), "POST": Call(201, template_body)},
@@ -207,6 +313,65 @@ CASES: dict[str, Case] = {
             Reference("PATCH", "templates", _template, lambda _world, pk: {"templates": [pk]}),
         ),
     ),
+    "device_preview": Case(
+        DEVICE,
+        {"POST": Call(200, _notes)},
+        of=_device,
+        references=(
+            *_related("POST", _patched, organization=_organization, group=_group),
+            Reference("POST", "config", _template, lambda _world, pk: {"config": {"templates": [pk]}}),
+        ),
+    ),
+    "device_revision": Case(DEVICE, READ, of=_device, arguments={"n": 1}),
+    "device_revision_diff": Case(DEVICE, READ, of=_device, arguments={"n": 1, "m": 1}),
+    "device_revision_restore": Case(DEVICE, {"POST": Call()}, of=_device, arguments={"n": 1}),
+    "template_preview": Case(
+        TEMPLATE,
+        {"POST": Call(200, _notes)},
+        of=lambda tenant: tenant.spare_template,
+        shared=_shared,
+        references=_related("POST", _patched, organization=_organization),
+    ),
+    "template_new_preview": Case(
+        TEMPLATE,
+        {"POST": Call(200, template_body)},
+        references=_related("POST", template_body, organization=_organization),
+    ),
+    "group_preview": Case(
+        GROUP,
+        {"POST": Call(200, lambda _world, _tenant: {"description": "changed"})},
+        of=_group,
+        references=(
+            *_related("POST", _patched, organization=_organization),
+            Reference("POST", "templates", _template, lambda _world, pk: {"templates": [pk]}),
+        ),
+    ),
+    "organization_variables_preview": Case(
+        "devices.fleetsettings",
+        {"POST": Call(200, lambda _world, _tenant: {"context": {"a": "b"}})},
+        of=lambda tenant: tenant.fleet,
+        posts="change",
+    ),
+    "batch_list": Case(
+        JOB,
+        {"GET": Call(), "POST": Call(202, batch_body)},
+        references=(
+            *_organization_filters(),
+            *_related("POST", batch_body, organization=_organization, group=_group, template=_template),
+            Reference(
+                "POST", "devices", _device, lambda world, pk: batch_body(world, world.own, devices=[pk])
+            ),
+            Reference(
+                "POST",
+                "filter",
+                _group,
+                lambda world, pk: {"action": "deactivate", "filter": {"group": pk}},
+            ),
+        ),
+    ),
+    "batch_detail": Case(JOB, READ, of=_job),
+    "batch_results": Case(JOB, READ, of=_job),
+    "batch_cancel": Case(JOB, {"POST": Call()}, of=_job),
     "users_organization_list": Case(
         "tenancy.organization", {"GET": Call(), "POST": Call(201, organization_body)}
     ),
@@ -216,6 +381,7 @@ CASES: dict[str, Case] = {
             "GET": Call(),
             "PUT": Call(200, organization_body),
             "PATCH": Call(200, lambda _world, _tenant: {"description": "changed"}),
+            "DELETE": Call(204, query="?force=true"),
         },
         of=_organization,
     ),
@@ -224,6 +390,30 @@ CASES: dict[str, Case] = {
         "tenancy.notification",
         {"GET": Call(), "PATCH": Call(200, lambda _world, _tenant: {"is_read": True})},
         of=lambda tenant: tenant.notification,
+    ),
+    "users_webhook_list": Case(
+        "tenancy.webhook",
+        {"GET": Call(), "POST": Call(201, webhook_body)},
+        references=(*_organization_filters(), *_related("POST", webhook_body, organization=_organization)),
+    ),
+    "users_webhook_detail": Case(
+        "tenancy.webhook",
+        {
+            "GET": Call(),
+            "PUT": Call(200, webhook_body),
+            "PATCH": Call(200, lambda _world, _tenant: {"description": "changed"}),
+            "DELETE": Call(204),
+        },
+        of=_webhook,
+    ),
+    "users_webhook_rotate_secret": Case("tenancy.webhook", {"POST": Call()}, of=_webhook),
+    "users_webhook_test": Case("tenancy.webhook", {"POST": Call(201)}, of=_webhook),
+    "users_webhook_delivery_list": Case("tenancy.webhookdelivery", READ, of=_webhook),
+    "users_webhook_delivery_replay": Case(
+        "tenancy.webhookdelivery",
+        {"POST": Call(201)},
+        of=_webhook,
+        extra=lambda tenant: {"delivery": tenant.delivery.pk},
     ),
     "users_api_token_list": Case(
         "tenancy.apitoken",
@@ -236,4 +426,114 @@ CASES: dict[str, Case] = {
         of=lambda tenant: tenant.token,
         personal=True,
     ),
+    "users_user_list": Case(
+        USER,
+        {"GET": Call(), "POST": Call(201, person_body)},
+        references=(
+            *_organization_filters(),
+            Reference("POST", "organization_users", _organization, _invited_to),
+        ),
+    ),
+    "users_user_detail": Case(
+        USER,
+        {
+            "GET": Call(),
+            "PUT": Call(200, lambda _world, _tenant: {"username": "renamed"}),
+            "PATCH": Call(200, lambda _world, _tenant: {"first_name": "changed"}),
+            "DELETE": Call(204),
+        },
+        of=_colleague,
+        references=(
+            Reference(
+                "PATCH",
+                "organization_users",
+                _organization,
+                lambda _world, pk: {"organization_users": {"organization": pk}},
+            ),
+        ),
+    ),
+    "users_user_password": Case(
+        USER,
+        {
+            "PUT": Call(
+                200,
+                lambda _world, _tenant: dict.fromkeys(
+                    ("new_password", "confirm_password"), "quite new words"
+                ),
+            )
+        },
+        of=_colleague,
+    ),
+    "users_email_list": Case(USER, {"GET": Call(), "POST": Call(400, _address)}, of=_colleague),
+    "users_email_detail": Case(
+        USER,
+        {"GET": Call(), "PUT": Call(200, _address), "PATCH": Call(200, _address), "DELETE": Call(400)},
+        of=_colleague,
+        extra=lambda _tenant: {"number": 1},
+    ),
+    "users_password_change": Case(
+        USER,
+        {
+            "POST": Call(
+                200,
+                lambda _world, _tenant: {
+                    "old_password": factories.PASSWORD,
+                    **dict.fromkeys(("new_password1", "new_password2"), "quite new words"),
+                },
+            )
+        },
+        personal=True,
+    ),
+    "users_group_list": Case("tenancy.organization", READ),
+    "users_group_detail": Case("tenancy.organization", READ, extra=lambda _tenant: {"number": 1}),
+    "users_member_token_list": Case("tenancy.membertoken", READ, of=_colleague),
+    "users_member_token_detail": Case(
+        "tenancy.membertoken",
+        {"DELETE": Call(204)},
+        of=_colleague,
+        extra=lambda tenant: {"token": tenant.colleague.api_tokens.get().pk},
+    ),
+    "users_membership_list": Case(
+        MEMBERSHIP,
+        {"GET": Call(), "POST": Call(400, membership_body)},
+        references=(
+            *_organization_filters(),
+            Reference("GET", "user", _colleague),
+            *_related("POST", membership_body, organization=_organization, user=_colleague),
+        ),
+    ),
+    "users_membership_detail": Case(
+        MEMBERSHIP,
+        {"GET": Call(), "PATCH": Call(200, _as_viewer), "DELETE": Call(204)},
+        of=lambda tenant: tenant.colleague.memberships.get(),
+    ),
+    "users_member_list": Case(
+        MEMBERSHIP,
+        {"GET": Call(), "POST": Call(400, membership_body)},
+        of=_organization,
+        references=(
+            *_organization_filters(),
+            Reference("GET", "user", _colleague),
+            Reference("POST", "user", _colleague, lambda _world, pk: {"user": pk, "role": "viewer"}),
+        ),
+    ),
+    "users_member_detail": Case(
+        MEMBERSHIP,
+        {"GET": Call(), "PATCH": Call(200, _as_viewer), "DELETE": Call(204)},
+        of=_organization,
+        extra=lambda tenant: {"membership": tenant.colleague.memberships.get().pk},
+    ),
+    "users_audit_list": Case("tenancy.auditevent", READ, references=_organization_filters()),
+    "users_audit_detail": Case("tenancy.auditevent", READ, of=lambda tenant: tenant.event),
+    "fleet_settings": Case(
+        "devices.fleetsettings",
+        {"GET": Call(), "PATCH": Call(200, lambda _world, _tenant: {"device_limit": 9})},
+        of=_organization,
+    ),
+    "fleet_rotate_secret": Case("devices.fleetsecret", {"POST": Call()}, of=_organization),
+    "users_session_list": Case("tenancy.signinsession", READ, personal=True),
+    "users_session_detail": Case(
+        "tenancy.signinsession", {"DELETE": Call(204)}, of=lambda tenant: tenant.session, personal=True
+    ),
+    "users_session_sign_out_everywhere": Case("tenancy.signinsession", {"POST": Call()}, personal=True),
 }

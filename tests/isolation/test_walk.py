@@ -96,7 +96,7 @@ def test_a_hole_is_seen(world: World, name: str, case: Case, seen: str) -> None:
     assert any(seen in fault for fault in found), found
 
 
-@pytest.mark.parametrize("name", sorted(set(OPEN) - {"users_token"}))
+@pytest.mark.parametrize("name", sorted(name for name in OPEN if not name.startswith("users_")))
 def test_open_routes_show_nobody(world: World, name: str, url_of: Callable[[str], str]) -> None:
     response = Client().get(url_of(name))
     assert response.status_code in (200, 302, 503)

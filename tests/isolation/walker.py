@@ -12,7 +12,7 @@ from typing import Any
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from tenancy.models import ApiToken
+from tenancy.models import Role
 from tenancy.policy import allows
 from tests.isolation.rest_cases import Call, Case
 from tests.isolation.world import (
@@ -59,21 +59,25 @@ def expected(case: Case, role: str, method: str, kind: str) -> int:
     """Return the status the decision table asks for."""
     method = "GET" if method == "HEAD" and "GET" in case.calls else method
     call = case.calls.get(method, Call() if method == "OPTIONS" else Call(405))
-    action = ACTIONS.get(method, "view")
+    action = case.posts if method == "POST" else ACTIONS.get(method, "view")
     if role == ANONYMOUS:
         return 401
     if case.personal:
         return 404 if kind in (FOREIGN, UNKNOWN) and call.ok != 405 and method != "OPTIONS" else call.ok
     if role == OUTSIDER:
         return 403
-    if call.ok == 405 or method == "OPTIONS":
-        return call.ok
+    if call.ok == 405:
+        return 405
+    if method == "OPTIONS":
+        return 200 if role == SUPERUSER or allows(role, "view", case.model) else 403
     if role == SUPERUSER:
         return 404 if kind == UNKNOWN else call.ok
     if not allows(role, action, case.model):
         return 403
     if kind in (FOREIGN, UNKNOWN):
         return 404
+    if case.reveals and role == Role.VIEWER:
+        return 403
     return 403 if kind == SHARED and action != "view" else call.ok
 
 
@@ -84,7 +88,8 @@ def _ids(world: World, case: Case, role: str) -> dict[str, Any]:
     own = case.of(world.own).pk
     if case.personal:
         person = world.people.get(role)
-        own = ApiToken.objects.filter(user=person).values_list("pk", flat=True).first() or world.unknown
+        mine = type(case.of(world.own))._default_manager.filter(user=person)
+        own = mine.values_list("pk", flat=True).first() or world.unknown
     found = {OWN: own, FOREIGN: case.of(world.foreign).pk, UNKNOWN: world.unknown}
     return found | ({SHARED: case.shared(world).pk} if case.shared else {})
 
@@ -110,7 +115,9 @@ def violations(world: World, case: Case, name: str) -> list[str]:
             for kind, pk in _ids(world, case, role).items():
                 call = case.calls.get(method, Call())
                 tenant = world.foreign if kind == FOREIGN and role == SUPERUSER else world.own
-                url = reverse(name, kwargs={"pk": pk} if pk else None) + call.query
+                names = case.extra(world.foreign if kind == FOREIGN else world.own)
+                names |= case.arguments
+                url = reverse(name, kwargs=names | ({"pk": pk} if pk else {})) + call.query
                 wanted = expected(case, role, method, kind)
                 refused = wanted >= 400 and method in case.calls
                 answers[kind] = said = ask(
@@ -138,9 +145,10 @@ def _told_apart(world: World, case: Case, role: str, method: str, answers: dict[
 def _named(world: World, case: Case, name: str, reference: Any) -> list[str]:
     """Return what is wrong when a member names a foreign object in a body or a query: 400 is right."""
     found = []
-    url = reverse(name, kwargs={"pk": case.of(world.own).pk} if case.of else None)
+    url = reverse(name, kwargs={"pk": case.of(world.own).pk, **case.arguments} if case.of else None)
     for role in MEMBERS:
-        if not allows(role, ACTIONS.get(reference.method, "view"), case.model):
+        action = case.posts if reference.method == "POST" else ACTIONS.get(reference.method, "view")
+        if not allows(role, action, case.model):
             continue
         said = {}
         for kind, pk in ((FOREIGN, reference.of(world.foreign).pk), (UNKNOWN, world.unknown)):

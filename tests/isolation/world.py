@@ -13,12 +13,24 @@ from uuid import UUID, uuid4
 from django.apps import apps
 from django.db import connection, models, transaction
 
-from config_merge.models import Template
-from config_merge.services import configs
+from config_merge.exchange.models import DeletedDevice
+from config_merge.models import Job, Template
+from config_merge.services import configs, jobs
 from core.models import Heartbeat
 from devices.models import Device, DeviceGroup, FleetSettings
-from tenancy import services
-from tenancy.models import ApiToken, Membership, Notification, Organization, Role, User
+from tenancy import audit, services, webhook_services
+from tenancy.models import (
+    ApiToken,
+    AuditEvent,
+    Membership,
+    Notification,
+    Organization,
+    Role,
+    User,
+    Webhook,
+    WebhookDelivery,
+)
+from tenancy.sign_in.models import SignInSession
 from tests import factories
 
 ANONYMOUS, OUTSIDER, SUPERUSER = "anonymous", "outsider", "superuser"
@@ -46,13 +58,21 @@ class Tenant:
     membership: Membership
     token: ApiToken
     token_secret: str
+    webhook: Webhook
+    delivery: WebhookDelivery
+    job: Job
+    colleague: User
+    event: AuditEvent
+    session: SignInSession
+    deleted: DeletedDevice
 
     def objects(self) -> list[models.Model]:
         """Return every row of the tenant that has an id of its own."""
         device_parts = [factories.config_of(self.device), *factories.config_of(self.device).revisions.all()]
         return [
             self.organization, self.template, self.spare_template, self.group, self.device, self.retired,
-            self.notification, self.member, self.membership, self.token, *device_parts,
+            self.notification, self.member, self.membership, self.token, self.webhook, self.delivery, self.job,
+            self.colleague, self.event, self.session, self.deleted, *device_parts,
         ]  # fmt: skip
 
 
@@ -105,6 +125,10 @@ def tenant(name: str, *, role: str = Role.OWNER) -> Tenant:
     retired = configs.device_deactivate(retired)
     member = factories.user(f"{name}-member", role=role, organization=org, is_staff=True)
     token, secret = services.token_issue(user=member, name=f"{name}-token")
+    webhook = factories.webhook(org, url=f"https://{name}.example.org/hook", description=f"{name} hook")
+    colleague = factories.user(f"{name}-colleague", role=Role.VIEWER, organization=org, first_name=name)
+    services.token_issue(user=colleague, name=f"{name}-laptop")
+    audit.record("test.done", org, organization_id=org.pk, changes={"name": ("", name)}, name=name)
     return Tenant(
         organization=org,
         fleet=fleet,
@@ -118,7 +142,27 @@ def tenant(name: str, *, role: str = Role.OWNER) -> Tenant:
         membership=Membership.objects.get(user=member),
         token=token,
         token_secret=secret,
+        webhook=webhook,
+        delivery=webhook_services.webhook_test(webhook),
+        job=jobs.job_create(
+            kind=Job.Kind.DEACTIVATE,
+            devices=Device.objects.filter(pk=device.pk),
+            organization_id=org.pk,
+            creator=member,
+            reason=name,
+        ),
+        colleague=colleague,
+        event=AuditEvent.objects.get(organization=org, action="test.done"),
+        session=factories.session(member),
+        deleted=_deleted(org, name=name),
     )
+
+
+def _deleted(org: Organization, *, name: str) -> DeletedDevice:
+    """Delete a device and return what is kept of it."""
+    gone = factories.device(org, name=f"{name}-gone", key=f"{name}-key-3", notes=name)
+    configs.device_delete(gone, force=True)
+    return DeletedDevice.objects.get(organization=org)
 
 
 def build() -> World:
@@ -139,6 +183,8 @@ def build() -> World:
     }
     words |= {str(pk) for pk in ids} | {pk.hex for pk in ids}
     secrets = {role: factories.token_for(person) for role, person in people.items()}
+    for person in people.values():
+        factories.session(person)
     return World(own, foreign, shared, uuid4(), people, secrets, tuple(sorted(words)), snapshot())
 
 

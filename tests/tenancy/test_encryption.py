@@ -56,7 +56,7 @@ def as_bytes(value: Any) -> bytes:
 def test_no_plain_text_reaches_a_column(device: Device) -> None:
     columns = raw_columns()
     assert {name.rsplit(".", 1)[1] for name, value in columns if value} == {
-        "key", "shared_secret", "context", "config", "default_values", "artefact",
+        "key", "shared_secret", "context", "config", "default_values", "artefact", "inputs",
     }  # fmt: skip
     for name, value in columns:
         assert b"secret" not in as_bytes(value), name

@@ -30,11 +30,19 @@ EXPECTED = {
     "devices.devicegroup": (ALL, ALL[1:], ALL[1:], ALL[1:]),
     "config_merge.template": (ALL, ALL[1:], ALL[1:], ALL[1:]),
     "config_merge.config": (ALL, ALL[1:], ALL[1:], ALL[1:]),
+    "config_merge.job": (ALL, ALL[1:], ALL[1:], ALL[1:]),
     "config_merge.configrevision": (ALL, NOBODY, NOBODY, NOBODY),
+    "config_merge.deleteddevice": (ALL, ALL[1:], NOBODY, NOBODY),
     "devices.fleetsettings": (ALL[2:], NOBODY, ALL[2:], NOBODY),
     "tenancy.organization": (ALL, NOBODY, ALL[3:], NOBODY),
     "tenancy.membership": (ALL[2:], ALL[2:], ALL[2:], ALL[2:]),
     "tenancy.notification": (ALL, NOBODY, ALL[1:], NOBODY),
+    "tenancy.auditevent": (ALL[2:], NOBODY, NOBODY, NOBODY),
+    "tenancy.webhook": (ALL[2:], ALL[2:], ALL[2:], ALL[2:]),
+    "tenancy.webhookdelivery": (ALL[2:], ALL[2:], NOBODY, NOBODY),
+    "tenancy.user": (ALL[2:], ALL[2:], ALL[2:], ALL[2:]),
+    "tenancy.membertoken": (ALL[3:], NOBODY, NOBODY, ALL[3:]),
+    "devices.fleetsecret": (ALL[2:], ALL[2:], NOBODY, NOBODY),
 }
 
 
@@ -103,7 +111,7 @@ def test_djangos_permissions_follow_the_best_role(org: Any, other: Any) -> None:
     assert backend.has_perm(ann, "devices.view_device")
     assert not backend.has_perm(ann, "devices.change_device")
     services.membership_set(user=ann, organization=other, role=Role.OPERATOR)
-    del ann._muster_roles
+    del ann._muster_grants
     assert backend.has_perm(ann, "devices.change_device")
     assert not backend.has_perm(ann, "auth.view_group")
     assert not backend.has_perm(ann, "devices.reveal_device")

@@ -14,7 +14,7 @@ from tests import factories
 from tests.config_merge.api.conftest import Api
 
 KEYS = [
-    "id", "name", "organization", "type", "backend", "vpn", "tags", "default", "required", "notes",
+    "id", "name", "organization", "type", "backend", "vpn", "auto_cert", "tags", "default", "required", "notes",
     "default_values", "config", "created", "modified",
 ]  # fmt: skip
 
@@ -29,7 +29,7 @@ def body(org: Any, **fields: Any) -> dict[str, Any]:
     }
 
 
-def test_a_template_has_the_peers_fourteen_keys_in_order(operator: Api, org: Any) -> None:
+def test_a_template_has_the_peers_fourteen_keys_in_order_and_auto_cert(operator: Api, org: Any) -> None:
     made = operator.post("template/", body(org, default_values={"lan_ip": "192.168.9.1"}))
     assert made.status_code == 201, made.json()
     assert list(made.json()) == KEYS
@@ -40,6 +40,7 @@ def test_a_template_has_the_peers_fourteen_keys_in_order(operator: Api, org: Any
         "modified": 0,
         "type": "generic",
         "vpn": None,
+        "auto_cert": False,
         "tags": [],
         "default": False,
         "required": False,

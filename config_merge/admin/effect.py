@@ -1,0 +1,141 @@
+"""What an edit would do to the fleet, shown on the page on which it is made, before it is saved.
+
+Invariant: nothing is written here. What the edit is comes from the very form that saves it, what it does from
+`services.preview`; secrets in differences are marks for who may not see them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path
+
+from config_merge.admin.shown import diff_lines
+from config_merge.services.preview import Preview, TooMany
+from tenancy.admin_base import Refused, ScopedAdmin, refusals
+from tenancy.queries import may_reveal
+
+# As many as can be computed while a person waits; the same bound as over REST.
+MOST_DEVICES = 1_000
+SHOWN_GROUPS = 20
+SHOWN_DIFF = 20_000
+NOTHING = Preview(total=0, changed=0, unchanged=0, failed=0, groups=(), failures=())
+
+
+@dataclass(frozen=True, slots=True)
+class ShownGroup:
+    """Devices to which the same happens, as the page shows them."""
+
+    count: int
+    devices: Sequence[Any]
+    lines: list[tuple[str, str]]
+    is_cut: bool
+
+    @property
+    def unnamed(self) -> int:
+        """How many devices are counted without their names."""
+        return self.count - len(self.devices)
+
+
+def shown_groups(preview: Preview, *, reveal: bool) -> list[ShownGroup]:
+    """Return the biggest groups with coloured differences."""
+    shown = []
+    for group in preview.groups[:SHOWN_GROUPS]:
+        text = group.diff if reveal else group.hidden
+        shown.append(
+            ShownGroup(group.count, group.devices, diff_lines(text[:SHOWN_DIFF]), len(text) > SHOWN_DIFF)
+        )
+    return shown
+
+
+class EffectPanel(ScopedAdmin):
+    """Adds the panel to a change form. Subclasses set `effect_fields` and compute `effect`."""
+
+    change_form_after_template = "admin/config_merge/effect_panel.html"
+    # The form's fields that reach devices; editing others changes nothing for them.
+    effect_fields: frozenset[str] = frozenset()
+    effect_of_new = False
+
+    def effect(self, request: HttpRequest, obj: Any, form: Any) -> Preview:
+        """Return what the valid form would do. Raises ValidationError as saving would, TooMany."""
+        raise LookupError("a page with this panel must compute the effect")
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add what the panel asks for."""
+        view = self.admin_site.admin_view(self.effect_view)
+        name = f"{self.opts.app_label}_{self.opts.model_name}_effect"
+        return [
+            path("effect/", view, name=f"{name}_of_new"),
+            path("<uuid:pk>/effect/", view, name=name),
+            *super().get_urls(),
+        ]
+
+    def effect_view(self, request: HttpRequest, pk: UUID | None = None) -> HttpResponse:
+        """Say what the posted form would do, as JSON with the words to show."""
+        if request.method != "POST":
+            return HttpResponse(status=405, headers={"Allow": "POST"})
+        original = None
+        if pk is None:
+            if not (self.effect_of_new and self.has_add_permission(request)):
+                raise PermissionDenied
+        else:
+            original = self.get_object(request, str(pk))
+            if original is None:
+                return self.missing(request, pk)
+            self.require(request, "change", original)
+        response = JsonResponse(self._answer(request, original))
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def _answer(self, request: HttpRequest, original: Any) -> dict[str, Any]:
+        form_class = self.get_form(request, original, change=original is not None)
+        # Validation fills the instance it is given; the preview needs the stored one.
+        instance = None if original is None else self.get_object(request, str(original.pk))
+        form = form_class(request.POST, request.FILES, instance=instance)
+        if not form.is_valid():
+            return self._told(request, outcome="invalid", errors=_form_errors(form))
+        if original is not None and not self.effect_fields.intersection(form.changed_data):
+            return self._told(request, outcome="ok", preview=NOTHING, untouched=True)
+        try:
+            with refusals():
+                preview = self.effect(request, original, form)
+        except Refused as refused:
+            return self._told(request, outcome="invalid", errors=refused.error.messages)
+        except TooMany as error:
+            return self._told(request, outcome="too_many", count=error.count, most=MOST_DEVICES)
+        organization_id = self.organization_id_of(original if original is not None else form.instance)
+        reveal = may_reveal(request.user, organization_id)
+        groups = shown_groups(preview, reveal=reveal)
+        rest = sum(group.count for group in preview.groups[SHOWN_GROUPS:])
+        return self._told(request, outcome="ok", preview=preview, groups=groups, rest=rest, hidden=not reveal)
+
+    def _told(self, request: HttpRequest, **context: Any) -> dict[str, Any]:
+        preview: Preview = context.get("preview", NOTHING)
+        return {
+            "outcome": context["outcome"],
+            "changed": preview.changed,
+            "failed": preview.failed,
+            "html": render_to_string("admin/config_merge/effect.html", context, request=request),
+        }
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        """Tell the panel whom to ask; without the right to save there is nothing to ask."""
+        original = context.get("original")
+        if original is None:
+            context["effect_link"] = self.link("effect_of_new") if self.effect_of_new else ""
+        elif self.has_change_permission(request, original):
+            context["effect_link"] = self.link("effect", original.pk)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+def _form_errors(form: Any) -> list[str]:
+    """Return a form's errors as lines, each with the label of its field."""
+    return [
+        text if name == NON_FIELD_ERRORS else f"{form.fields[name].label or name}: {text}"
+        for name, texts in form.errors.items()
+        for text in texts
+    ]

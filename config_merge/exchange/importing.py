@@ -1,0 +1,202 @@
+"""A table of devices in: all of it or nothing, each row through the services that people's own edits use.
+
+A rehearsal runs the very same services in small transactions that are undone, so it finds what the import would be
+refused for without holding the database for long. What is computed from the new rows is left to the background.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import NON_FIELD_ERRORS, ObjectDoesNotExist, ValidationError
+from django.db import DataError, IntegrityError, transaction
+
+from config_merge import tasks
+from config_merge.exchange.catalogue import Catalogue
+from config_merge.exchange.columns import COLUMNS, CONFIG_PARTS
+from config_merge.exchange.files import FileRefused, TableRow
+from config_merge.exchange.plan import NEW, UPDATE, Plan, plan_of
+from config_merge.services import configs, recompute
+from core.errors import Conflict, Forbidden
+from core.wake import wake
+from tenancy import audit
+
+ACTIONS = ("new", "update", "same", "error")
+REHEARSED = 50
+Progress = Callable[[int], None]
+_COLUMN_OF = {part: column for column, part in CONFIG_PARTS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an import did or would do; `applied` tells which. Columns in `ignored` are nobody's."""
+
+    applied: bool
+    plans: tuple[Plan, ...]
+    ignored: tuple[str, ...]
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """How many rows come to what."""
+        actions = [plan.action for plan in self.plans]
+        return {action: actions.count(action) for action in ACTIONS}
+
+    def body(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "applied": self.applied,
+            "totals": self.totals,
+            "ignored_columns": list(self.ignored),
+            "rows": [
+                {
+                    "row": plan.number,
+                    "name": plan.name,
+                    "action": plan.action,
+                    "errors": plan.errors,
+                    "diff": plan.diff,
+                }
+                for plan in self.plans
+            ],
+        }
+
+
+class _Undo(Exception):
+    """Leaves a transaction whose writes are not wanted."""
+
+
+def import_devices(
+    rows: Sequence[TableRow], *, user: Any, rehearse: bool, progress: Progress | None = None, name: str = ""
+) -> Report:
+    """Import rows, or with `rehearse` only find out what would happen. Raises FileRefused.
+
+    One error in any row and nothing is written. `progress` is told how many rows are through. `name` is what the
+    audit trail calls the table.
+    """
+    known = {column for row in rows for column in row.cells}
+    if rows and not _suffices(known):
+        raise FileRefused("The columns name, mac_address and organization (or organization_id) are needed.")
+    plans = (
+        [plan_of(row, catalogue) for row in rows] if (catalogue := Catalogue(user=user, rows=rows)) else []
+    )
+    _check_together(plans, catalogue)
+    ignored = tuple(sorted(column[:64] for column in known - set(COLUMNS)))
+    tell = progress or (lambda done: None)
+    if rehearse:
+        _rehearse(plans, user=user, tell=tell)
+        return Report(False, tuple(plans), ignored)
+    if any(plan.errors for plan in plans):
+        _rehearse(plans, user=user, tell=tell)
+        return Report(False, tuple(plans), ignored)
+    try:
+        with transaction.atomic(), recompute.computed_later():
+            for done, plan in enumerate(plans, start=1):
+                _carry_out(plan, user=user)
+                if done % REHEARSED == 0:
+                    tell(done)
+            if any(plan.errors for plan in plans):
+                raise _Undo
+            _audit(plans, name=name)
+            wake(tasks.recompute_stale)
+    except _Undo:
+        return Report(False, tuple(plans), ignored)
+    return Report(True, tuple(plans), ignored)
+
+
+def _suffices(columns: set[str]) -> bool:
+    named = {"name", "mac_address"} <= columns and bool({"organization", "organization_id"} & columns)
+    return named or "id" in columns
+
+
+def _rehearse(plans: Sequence[Plan], *, user: Any, tell: Progress) -> None:
+    for start in range(0, len(plans), REHEARSED):
+        try:
+            with transaction.atomic(), recompute.computed_later():
+                for plan in plans[start : start + REHEARSED]:
+                    _carry_out(plan, user=user)
+                raise _Undo
+        except _Undo:
+            tell(min(start + REHEARSED, len(plans)))
+
+
+def _carry_out(plan: Plan, *, user: Any) -> None:
+    """Hand a row to its service; what that refuses becomes the row's errors."""
+    # The services change what they are given, and a rehearsal hands over the same rows again.
+    if plan.action not in (NEW, UPDATE):
+        return
+    for column, messages in _refusals(plan, user=user):
+        plan.refuse(column, *messages)
+
+
+def _refusals(plan: Plan, *, user: Any) -> Iterator[tuple[str, list[str]]]:
+    config = dict(plan.config) or None
+    try:
+        if plan.device is None:
+            configs.managed_device_create(config=config, actor_id=user.pk, **plan.fields)
+        else:
+            configs.managed_device_update(plan.device, config=config, actor_id=user.pk, **plan.fields)
+    except configs.ConfigInvalid as error:
+        found = error.error.message_dict if hasattr(error.error, "error_dict") else {}
+        for part, messages in (found or {NON_FIELD_ERRORS: error.error.messages}).items():
+            yield _COLUMN_OF.get(part, "config_data"), messages
+    except ValidationError as error:
+        if hasattr(error, "error_dict"):
+            yield from error.message_dict.items()
+        else:
+            yield NON_FIELD_ERRORS, error.messages
+    except (Forbidden, Conflict) as error:
+        yield NON_FIELD_ERRORS, [str(error)]
+    except IntegrityError:
+        yield NON_FIELD_ERRORS, ["It conflicts with another object."]
+    except DataError:
+        yield NON_FIELD_ERRORS, ["A value cannot be stored."]
+    except ObjectDoesNotExist:
+        yield NON_FIELD_ERRORS, ["The device does not exist any more."]
+
+
+def _check_together(plans: Sequence[Plan], catalogue: Catalogue) -> None:
+    """Find what only shows when rows are looked at together: repetitions, and limits they exceed jointly."""
+    seen: dict[tuple[Any, ...], int] = {}
+    joining: dict[UUID, list[Plan]] = defaultdict(list)
+    for plan in plans:
+        if plan.errors or plan.organization is None:
+            continue
+        organization_id = plan.organization.pk
+        values = {
+            name: str(plan.fields.get(name) or getattr(plan.device, name, ""))
+            for name in ("name", "mac_address")
+        }
+        places: list[tuple[str, tuple[Any, ...]]] = [
+            ("name", ("name", organization_id, values["name"].lower())),
+            ("mac_address", ("mac_address", organization_id, values["mac_address"].upper())),
+        ]
+        if plan.device is not None:
+            places.append(("id", ("id", plan.device.pk)))
+        if plan.fields.get("key"):
+            places.append(("key", ("key", plan.fields["key"])))
+        for column, place in places:
+            first = seen.setdefault(place, plan.number)
+            if first != plan.number:
+                plan.refuse(column, f"Row {first} says the same.")
+        if "organization" in plan.fields and not plan.errors:
+            joining[organization_id].append(plan)
+    for organization_id, room in catalogue.room(joining).items():
+        if room is not None:
+            for plan in joining[organization_id][room:]:
+                assert plan.organization is not None  # noqa: S101 - only such rows join
+                plan.refuse(
+                    NON_FIELD_ERRORS,
+                    f"The maximum number of devices allowed for {plan.organization.name} has been reached.",
+                )
+
+
+def _audit(plans: Sequence[Plan], *, name: str) -> None:
+    """Write one line per organization beside those the services write per device."""
+    counts: dict[UUID, dict[str, int]] = defaultdict(lambda: dict.fromkeys(ACTIONS, 0))
+    for plan in plans:
+        if plan.organization is not None:
+            counts[plan.organization.pk][plan.action] += 1
+    for organization_id, found in counts.items():
+        changes = {action: (None, count) for action, count in found.items() if count}
+        audit.record("devices.imported", organization_id=organization_id, changes=changes, name=name)

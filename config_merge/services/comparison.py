@@ -1,0 +1,236 @@
+"""What configurations are now against what they would be: the machinery of a preview, without a word on what changes.
+
+Invariant: nothing is written and nothing locked. Each configuration is computed from rows in memory by the code that
+computes the stored ones, so a preview cannot disagree with what the change does.
+"""
+
+import hashlib
+import re
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import ImproperlyConfigured
+
+from config_merge.engine import Artefact, EngineError, File, diff_files, render, validate
+from config_merge.hiding import files_hidden, secrets_of, text_hidden
+from config_merge.inputs import Inputs, Standing, standings
+from config_merge.models import Config
+from config_merge.queries import files_in
+from config_merge.services.recompute import UNEXPECTED
+
+CHUNK = 200
+SHOWN_GROUPS = 50
+SHOWN_DEVICES = 20
+SHOWN_FAILURES = 100
+# Distinct diffs beyond these are counted, not kept: a change of a variable gives each device one of its own.
+KEPT_DIFFS = 500
+_PLACE = re.compile(r"^@@ .*? @@", re.M)
+
+# From what a device is to what it would be; `Progress` is told how many devices are done.
+Proposal = Callable[[Standing], Standing]
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """A device in words."""
+
+    device_id: UUID
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A device that would not get a valid configuration, and why."""
+
+    device_id: UUID
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiffGroup:
+    """Devices to which the same happens; `devices` are the first twenty of them.
+
+    `diff` is the unified diff of the first device's files (without context lines), `hidden` the same with secrets as
+    marks: redacting the files and not the diff is what finds a private key of which only a part changed. The last
+    group may sum up what was too much to show; its texts are empty.
+    """
+
+    count: int
+    devices: tuple[Affected, ...]
+    diff: str = field(repr=False)
+    hidden: str = field(repr=False, default="")
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a change would do: `total` = `changed` + `unchanged` + `failed` devices; the biggest group comes first."""
+
+    total: int
+    changed: int
+    unchanged: int
+    failed: int
+    groups: tuple[DiffGroup, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(slots=True)
+class _Group:
+    count: int = 0
+    devices: list[Affected] = field(default_factory=list)
+    diff: str = ""
+    hidden: str = ""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Adds up one device after the other; memory stays bounded however many there are."""
+
+    changed: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    _groups: dict[bytes, _Group] = field(default_factory=dict)
+    _rest: _Group = field(default_factory=_Group)
+
+    @property
+    def total(self) -> int:
+        """How many devices were looked at."""
+        return self.changed + self.unchanged + self.failed
+
+    def add(self, now: Standing | None, then: Standing) -> None:
+        """Compare one device; `now` is None when it has no configuration yet."""
+        who = Affected(then.device.pk, now.device.name if now else then.device.name)
+        wanted = then.inputs()
+        outcome = _computed(wanted)
+        if isinstance(outcome, str):
+            self.fail(who, outcome, wanted)
+        elif now is not None and _is_held(now.config, outcome.artefact):
+            self.unchanged += 1
+        else:
+            self._compare(who, now, wanted, outcome)
+
+    def _compare(self, who: Affected, now: Standing | None, wanted: Inputs, outcome: "_Computed") -> None:
+        current = now.inputs() if now else None
+        old, new = _current_files(now, current), outcome.artefact.files
+        if {file.path: file for file in old} == {file.path: file for file in new}:
+            self.unchanged += 1
+            return
+        problem = _refused(wanted, outcome.tree)
+        if problem:
+            self.fail(who, problem, wanted)
+            return
+        self.changed += 1
+        diff = diff_files(old, new, context=0)
+        # The same change stands at another line on a device with other neighbours.
+        key = hashlib.sha256(_PLACE.sub("@@", diff).encode("utf-8", "surrogatepass")).digest()
+        group = self._groups.get(key)
+        if group is None and len(self._groups) < KEPT_DIFFS:
+            secrets = secrets_of(wanted) | (secrets_of(current) if current else set())
+            hidden = diff_files(files_hidden(old, secrets), files_hidden(new, secrets), context=0)
+            group = self._groups[key] = _Group(diff=diff, hidden=hidden)
+        group = group or self._rest
+        group.count += 1
+        if len(group.devices) < SHOWN_DEVICES:
+            group.devices.append(who)
+
+    def fail(self, who: Affected, message: str, item: Inputs | None = None) -> None:
+        """Count a device that would not get a valid configuration; no message quotes a secret."""
+        self.failed += 1
+        if len(self.failures) < SHOWN_FAILURES:
+            shown = text_hidden(message, secrets_of(item)) if item else message
+            self.failures.append(Failure(who.device_id, who.name, shown))
+
+    def result(self) -> Preview:
+        """Return the sums; what does not fit among the groups that are shown is summed up in a last one."""
+        ranked = sorted(self._groups.values(), key=lambda group: -group.count)
+        shown = ranked[:SHOWN_GROUPS]
+        rest = _Group()
+        for group in (*ranked[SHOWN_GROUPS:], self._rest):
+            rest.count += group.count
+            rest.devices += group.devices[: SHOWN_DEVICES - len(rest.devices)]
+        return Preview(
+            total=self.total,
+            changed=self.changed,
+            unchanged=self.unchanged,
+            failed=self.failed,
+            groups=tuple(
+                DiffGroup(group.count, tuple(group.devices), group.diff, group.hidden)
+                for group in (*shown, rest)
+                if group.count
+            ),
+            failures=tuple(self.failures),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    artefact: Artefact
+    tree: dict[str, Any]
+
+
+def _computed(item: Inputs) -> _Computed | str:
+    """Return what a configuration merges and renders to, or why it does not."""
+    try:
+        tree = item.effective().tree
+        return _Computed(render(backend=item.backend, tree=tree, os=item.os), tree)
+    except EngineError as error:
+        return str(error)
+
+
+def _refused(item: Inputs, tree: dict[str, Any]) -> str:
+    """Return what the back end's schema refuses, "" when nothing."""
+    try:
+        validate(backend=item.backend, tree=tree)
+    except EngineError as error:
+        return str(error)
+    return ""
+
+
+def _is_held(config: Config, artefact: Artefact) -> bool:
+    return not config.is_stale and not config.problem and artefact.md5 == config.checksum
+
+
+def _current_files(now: Standing | None, current: Inputs | None) -> Sequence[File]:
+    """Return the files the device gets as things stand; of one that cannot be computed, those it got last."""
+    if now is None or current is None:
+        return ()
+    outcome = _computed(current)
+    if isinstance(outcome, _Computed):
+        return outcome.artefact.files
+    revision = now.config.revision
+    try:
+        return files_in(bytes(revision.artefact)) if revision is not None else ()
+    except (tarfile.TarError, OSError):
+        return ()
+
+
+def compared(
+    config_ids: Sequence[UUID], proposal: Proposal, *, tally: Tally, progress: Progress | None = None
+) -> None:
+    """Add the configurations to the tally, chunk by chunk; `progress` is told how many are done."""
+    for start in range(0, len(config_ids), CHUNK):
+        for now in _read(config_ids[start : start + CHUNK], tally):
+            tally.add(now, proposal(now))
+        if progress is not None:
+            progress(min(start + CHUNK, len(config_ids)))
+
+
+def _read(config_ids: Sequence[UUID], tally: Tally) -> Iterator[Standing]:
+    """Read a chunk of configurations; one that cannot be decrypted fails alone."""
+    try:
+        found = standings(Config.objects.filter(pk__in=config_ids).order_by("device__name", "pk"))
+    except (ImproperlyConfigured, ValueError):
+        if len(config_ids) > 1:
+            for config_id in config_ids:
+                yield from _read([config_id], tally)
+            return
+        rows = Config.objects.filter(pk__in=config_ids).values_list("device_id", "device__name")
+        for device_id, name in rows:
+            tally.fail(Affected(device_id, name), UNEXPECTED)
+        return
+    yield from found

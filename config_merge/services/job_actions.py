@@ -1,0 +1,152 @@
+"""What a job does to one device: the services people call themselves, with the creator's right asked again.
+
+Invariant: called inside the transaction that settles the item; a dry run says what would happen and writes nothing.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from uuid import UUID
+
+from config_merge.models import Config, Job, Status, Template
+from config_merge.queries import templates_visible_to
+from config_merge.services import assignment, configs, preview, stale
+from core.db import locked
+from core.errors import Conflict, Forbidden, MusterError, NotFound
+from devices.models import Device
+from devices.queries import devices_visible_to, groups_visible_to
+from tenancy.models import User
+from tenancy.policy import allows
+from tenancy.queries import roles_of
+
+UNEXPECTED = "Its stored data cannot be read; the server's log says more."
+_RIGHT = {Job.Kind.DELETE: "delete", Job.Kind.ACTIVATE: "add", Job.Kind.DEACTIVATE: "add"}
+
+
+class Nothing(MusterError):
+    """The device is as it is asked to be already."""
+
+
+def right_for(kind: str) -> str:
+    """Return the policy's action on devices that a kind of job needs."""
+    return _RIGHT.get(Job.Kind(kind), "change")
+
+
+def perform(job: Job, device_id: UUID, user: User | None) -> str:
+    """Do it to one device; returns what happened in words ("" says it all). Raises MusterError, ValidationError."""
+    device = _allowed(job, device_id, user)
+    match job.kind:
+        case Job.Kind.ACTIVATE:
+            return _activate(job, device)
+        case Job.Kind.DEACTIVATE:
+            return _deactivate(job, device)
+        case Job.Kind.DELETE:
+            return _delete(job, device)
+        case Job.Kind.CHANGE_GROUP:
+            return _change_group(job, device, user)
+        case _:
+            return _templates(job, device, user)
+
+
+def _allowed(job: Job, device_id: UUID, user: User | None) -> Device:
+    if user is None or not user.is_active:
+        raise Forbidden("Who asked for it has no account any more.")
+    device = devices_visible_to(user).filter(pk=device_id).first()
+    if device is None or job.organization_id not in (None, device.organization_id):
+        raise NotFound("The device is gone, or not for whoever asked.")
+    role = roles_of(user).get(device.organization_id)
+    if not user.is_superuser and not allows(role, right_for(job.kind), Device):
+        raise Forbidden("Whoever asked may not do this any more.")
+    return device
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """Somebody who did the same at the same moment has left nothing to do."""
+    try:
+        yield
+    except Conflict as error:
+        raise Nothing(str(error)) from error
+
+
+def _activate(job: Job, device: Device) -> str:
+    if not device.is_deactivated:
+        raise Nothing("The device already is active.")
+    if job.dry_run:
+        return "It would be activated."
+    with _in_time():
+        configs.device_activate(device, actor_id=job.creator_id)
+    return ""
+
+
+def _deactivate(job: Job, device: Device) -> str:
+    if device.is_deactivated:
+        raise Nothing("The device already is deactivated.")
+    if job.dry_run:
+        return "It would be deactivated."
+    with _in_time():
+        configs.device_deactivate(device, actor_id=job.creator_id)
+    return ""
+
+
+def _delete(job: Job, device: Device) -> str:
+    force = bool(job.parameters.get("force"))
+    if not job.dry_run:
+        configs.device_delete(device, force=force)
+        return ""
+    status = Config.objects.filter(device=device).values_list("status", flat=True).first()
+    if not force and not (device.is_deactivated and status in (None, Status.DEACTIVATED)):
+        raise Forbidden("The device must be deactivated before it can be deleted.")
+    return "It would be deleted."
+
+
+def _change_group(job: Job, device: Device, user: User | None) -> str:
+    wanted = job.parameters.get("group")
+    group = groups_visible_to(user).filter(pk=wanted).first() if wanted else None
+    if wanted and group is None:
+        raise NotFound("The group is gone.")
+    if device.group_id == (group.pk if group else None):
+        raise Nothing("The device is in that group already." if group else "The device is in no group.")
+    return _changed(job, device, {"group": group})
+
+
+def _templates(job: Job, device: Device, user: User | None) -> str:
+    template = templates_visible_to(user).filter(pk=job.parameters.get("template")).first()
+    if template is None:
+        raise NotFound("The template is gone.")
+    if not job.dry_run:
+        stale.reading_templates()
+        # Device first, configuration second: the order every writer of both keeps.
+        locked(Device.objects.filter(pk=device.pk)).values_list("pk").first()
+    config = Config.objects.filter(device=device).only("pk").first()
+    ids = assignment.current_ids(config.pk) if config else []
+    if job.kind == Job.Kind.ASSIGN_TEMPLATE:
+        if template.pk in ids:
+            raise Nothing("The device has the template already.")
+        _require_fit(device, template)
+        ids.append(template.pk)
+    else:
+        if template.pk not in ids:
+            raise Nothing("The device does not have the template.")
+        if template.required:
+            raise Forbidden("A required template cannot be taken away.")
+        ids.remove(template.pk)
+    found = Template.objects.in_bulk(ids)
+    return _changed(job, device, {"config": {"templates": [found[pk] for pk in ids if pk in found]}})
+
+
+def _require_fit(device: Device, template: Template) -> None:
+    backend = Config.objects.filter(device=device).values_list("backend", flat=True).first()
+    if backend is not None and template.backend != backend:
+        raise Forbidden("The template is for another back end than the device's configuration.")
+
+
+def _changed(job: Job, device: Device, changes: dict[str, object]) -> str:
+    if not job.dry_run:
+        configs.managed_device_update(device, actor_id=job.creator_id, **changes)  # type: ignore[arg-type]
+        return ""
+    told = preview.device_preview(device, changes)
+    if told.failed:
+        raise Forbidden(told.failures[0].message)
+    if told.changed:
+        return "Its configuration would change."
+    return "Its configuration would stay the same."

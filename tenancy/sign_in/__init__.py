@@ -1,0 +1,1 @@
+"""Signing in: passwords, locks after failures, second factors, sessions."""

@@ -1,0 +1,145 @@
+"""Secrets in the admin: in no page; on request for who may see them; back in place when a form is saved."""
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from core.redaction import mark_of
+from devices.models import DeviceGroup, FleetSettings
+from tenancy.models import AuditEvent, Organization
+from tests import factories
+from tests.admin.conftest import device_form, page
+from tests.browser.test_device_page import PHRASE, WIFI
+
+KEPT = {"wifi_password": "own-secret-1", "phrase": "own-secret-2", "vlan": "7"}
+
+
+@pytest.fixture
+def device(org: Organization) -> Any:
+    template = factories.template(
+        org, name="Wi-Fi", config=WIFI, default_values={"phrase": PHRASE, "ssid": "x"}
+    )
+    return factories.device(org, name="ap-1", config={"templates": [template], "context": KEPT})
+
+
+def revealed(client: Client, name: str, pk: Any, part: str) -> Any:
+    return client.post(page(f"{name}_reveal", pk), {"part": part})
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator", "manager", None])
+def test_no_page_of_a_device_holds_a_secret(staff: Any, device: Any, role: str | None) -> None:
+    client = staff(role)
+    paths = [
+        page(f"devices_device_{name}", device.pk) for name in ("change", "effective", "files", "revisions")
+    ]
+    paths += [page("devices_device_revision", device.pk, 1)]
+    for path in paths:
+        text = client.get(path).content.decode()
+        for secret in (device.key, PHRASE, *list(KEPT.values())[:2]):
+            assert secret not in text, path
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ("config_context", {"own-secret-1", "own-secret-2"}),
+        ("effective", {"own-secret-1", "own-secret-2", PHRASE}),
+        ("files", {"own-secret-2"}),
+        ("revision:1", {"own-secret-2"}),
+        ("compare:1:1", {"own-secret-2"}),
+    ],
+)
+def test_who_may_sees_them_on_request_and_that_is_written_down(
+    staff: Any, device: Any, part: str, expected: set[str]
+) -> None:
+    blind = staff("operator")
+    factories.without_reveal(blind.user)
+    assert revealed(blind, "devices_device", device.pk, part).status_code == 403
+    assert not AuditEvent.objects.filter(action="secret.revealed").exists()
+    answer = revealed(staff("manager"), "devices_device", device.pk, part)
+    secrets = answer.json()["secrets"]
+    assert expected <= set(secrets.values()) and all(
+        mark_of(value) == mark for mark, value in secrets.items()
+    )
+    assert "no-store" in answer["Cache-Control"]
+    event = AuditEvent.objects.get(action="secret.revealed")
+    assert (event.target_id, event.changes) == (str(device.pk), {"part": ["", part]})
+
+
+@pytest.mark.parametrize("part", ["", "nothing", "revision:x", "compare:1", "revision:99999999999", "\x00"])
+def test_what_is_not_a_part_reveals_nothing(staff: Any, device: Any, part: str) -> None:
+    assert revealed(staff("manager"), "devices_device", device.pk, part).status_code == 400
+    assert not AuditEvent.objects.filter(action="secret.revealed").exists()
+
+
+def test_a_saved_form_puts_the_stored_secrets_back(operator: Client, device: Any) -> None:
+    path = page("devices_device_change", device.pk)
+    shown = json.loads(operator.get(path).context["adminform"].form.initial["config_context"])
+    assert shown == {**KEPT, "wifi_password": mark_of("own-secret-1"), "phrase": mark_of("own-secret-2")}
+    rows = factories.config_of(device).config_templates.order_by("position")
+    posted = device_form(device, config_context=json.dumps({**shown, "vlan": "8"}), key="")
+    posted["config_templates"] = [str(row.template_id) for row in rows]
+    assert operator.post(path, posted).status_code == 302
+    assert factories.config_of(device).context == {**KEPT, "vlan": "8"}
+    key = device.key
+    device.refresh_from_db()
+    assert device.key == key
+    moved = {"note": shown["wifi_password"], "phrase": shown["wifi_password"]}
+    refused = operator.post(path, {**posted, "config_context": json.dumps(moved)})
+    assert refused.context["adminform"].form.errors["config_context"]
+    assert "own-secret-1" not in refused.content.decode()
+
+
+def test_groups_and_fleet_settings_keep_theirs(staff: Any, org: Organization) -> None:
+    manager = staff("manager")
+    group = factories.group(org, context={"vpn_password": "group-secret"}, meta_data={})
+    secret = factories.fleet_of(org, context={"api_token": "org-secret-9"}).shared_secret
+    for name, pk, hidden, part in (
+        ("devices_devicegroup", group.pk, "group-secret", "context"),
+        ("devices_fleetsettings", org.pk, "org-secret-9", "context"),
+        ("devices_fleetsettings", org.pk, secret, "shared_secret"),
+    ):
+        for client in (staff("viewer"), manager):
+            assert hidden not in client.get(page(f"{name}_change", pk)).content.decode()
+        assert revealed(staff("viewer"), name, pk, part).status_code == 403
+        assert revealed(manager, name, pk, part).json()["secrets"] == {mark_of(hidden): hidden}
+    posted = {
+        "shared_secret": "",
+        "device_limit": "9",
+        "context": json.dumps({"api_token": mark_of("org-secret-9")}),
+    }
+    answer = manager.post(
+        page("devices_fleetsettings_change", org.pk), {**posted, "registration_enabled": "on"}
+    )
+    assert answer.status_code == 302
+    row = FleetSettings.objects.get(pk=org.pk)
+    assert (row.shared_secret, row.device_limit, row.context) == (secret, 9, {"api_token": "org-secret-9"})
+    posted = {"name": "G2", "organization": str(org.pk), "description": "", "meta_data": "{}"}
+    posted["context"] = json.dumps({"vpn_password": mark_of("group-secret"), "a": "b"})
+    assert manager.post(page("devices_devicegroup_change", group.pk), posted).status_code == 302
+    assert DeviceGroup.objects.get(pk=group.pk).context == {"vpn_password": "group-secret", "a": "b"}
+
+
+def test_the_form_asks_only_about_what_its_user_may_see(
+    operator: Client, org: Organization, other: Organization, device: Any
+) -> None:
+    foreign = factories.device(other, name="theirs", config={"config": factories.interface()})
+    for name in ("relevant_templates", "system_variables"):
+        for organization in (str(other.pk), "nonsense", "", "\x00"):
+            answer = operator.get(page(f"devices_device_{name}"), {"organization": organization})
+            assert (answer.status_code, answer.json()) == (404, {"error": "Not found."})
+    shown = operator.get(
+        page("devices_device_system_variables"), {"organization": str(org.pk), "device": str(foreign.pk)}
+    )
+    assert "theirs" not in shown.content.decode() and str(foreign.pk) not in shown.content.decode()
+    assert operator.post(page("devices_device_preview", foreign.pk), device_form(foreign)).status_code == 302
+    assert operator.get(page("devices_device_preview", device.pk)).status_code == 405
+
+
+def test_a_viewer_neither_previews_nor_restores(staff: Any, device: Any) -> None:
+    viewer = staff("viewer")
+    assert viewer.post(page("devices_device_preview", device.pk), device_form(device)).status_code == 403
+    assert viewer.get(page("devices_device_restore", device.pk, 1)).status_code == 403
+    assert viewer.post(page("devices_device_restore", device.pk, 1)).status_code == 403
