@@ -10,7 +10,7 @@ from benchmarks.options import Options
 from benchmarks.outcome import emit
 from benchmarks.scratch import scratch
 
-NAMES = ("render", "template", "register", "agent", "preview", "lists")
+NAMES = ("render", "settings", "template", "register", "agent", "preview", "lists")
 
 
 def main(arguments: list[str]) -> int:

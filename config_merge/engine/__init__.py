@@ -10,12 +10,15 @@ from config_merge.engine.diff import diff_files
 from config_merge.engine.errors import (
     EngineError,
     InvalidConfiguration,
+    InvalidSettings,
     InvalidVariables,
     MergeConflict,
     UnknownBackend,
 )
+from config_merge.engine.origins import Entry, Level, Merged, entity_of, merge
 from config_merge.engine.render import render, speaks_dsa
 from config_merge.engine.resolve import Effective, resolve
+from config_merge.engine.settings_uci import Packages, is_writable, packages_of, place_of
 from config_merge.engine.types import Artefact, File, Layer, Leaf, Source, Variable, VariableLayer
 from config_merge.engine.validate import validate
 from config_merge.engine.variables import undefined_variables, variables_in_force
@@ -26,18 +29,28 @@ __all__ = [
     "Backend",
     "Effective",
     "EngineError",
+    "Entry",
     "File",
     "InvalidConfiguration",
+    "InvalidSettings",
     "InvalidVariables",
     "Layer",
     "Leaf",
+    "Level",
     "MergeConflict",
+    "Merged",
+    "Packages",
     "Source",
     "UnknownBackend",
     "Variable",
     "VariableLayer",
     "diff_files",
+    "entity_of",
+    "is_writable",
+    "merge",
+    "packages_of",
     "packed",
+    "place_of",
     "render",
     "resolve",
     "speaks_dsa",

@@ -32,6 +32,13 @@ class UnknownBackend(EngineError):
     """No back end of that name exists."""
 
 
+class InvalidSettings(EngineError):
+    """Settings of a site or a device that cannot be read; `path` is the key."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
 class InvalidConfiguration(EngineError):
     """A configuration that is not valid for its back end, or cannot be rendered.
 

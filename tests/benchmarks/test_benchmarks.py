@@ -19,6 +19,7 @@ RATIOS = {
     "lists": {"page 1, large / small", "search: one device, large / small", "count, large / small"},
     "register": {"register of bare", "register x django insert"},
     "render": {"stock / all new", "stock / LAN address differs"},
+    "settings": {"scalars overridden: merge / update", "entities overridden: merge / update"},
     "template": {"cost per device, large / small"},
 }
 
