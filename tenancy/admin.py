@@ -7,10 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.db import models
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from unfold.decorators import action, display
@@ -103,11 +104,19 @@ class OrganizationAdmin(ScopedAdmin):
         """Delete through the service, which keeps organizations whose devices are in use."""
         organization_remove(obj)
 
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        """Delete them in the order in which organizations are locked."""
+        super().delete_queryset(request, queryset.order_by("pk"))
+
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Write memberships through their services."""
         formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
         by: Any = request.user
         changed = [row for row in formset.forms if row.has_changed() and row not in formset.deleted_forms]
+        named = [row.cleaned_data["user"].pk for row in changed]
+        named += [row.instance.user_id for row in formset.deleted_forms if row.instance.pk]
+        with refusals():
+            people.hold(by=by, people=named, organizations=[form.instance.pk])
         # A new owner before the old one goes, so that there always is one.
         for row in sorted(changed, key=lambda row: row.cleaned_data["role"] != Role.OWNER):
             known = not row.instance._state.adding
@@ -240,6 +249,14 @@ class UserAdmin(SignInAdmin, DjangoUserAdmin, ScopedAdmin):
             request.muster_invited = person  # type: ignore[attr-defined]
         return person
 
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        """Set somebody's password; who wants another one of their own is asked for the old one."""
+        person = self.get_object(request, unquote(id))
+        if person is not None and person.pk == request.user.pk:
+            return HttpResponseRedirect(reverse("admin:password_change"))
+        answer: HttpResponse = super().user_change_password(request, id, form_url)
+        return answer
+
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
     ) -> HttpResponse:
@@ -262,6 +279,12 @@ class UserAdmin(SignInAdmin, DjangoUserAdmin, ScopedAdmin):
         """Delete through the service; nobody deletes themselves."""
         by: Any = request.user
         people.person_delete(obj, by=by)
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        """Delete all through the service, or none."""
+        by: Any = request.user
+        with refusals():
+            people.people_delete(queryset, by=by)
 
 
 @admin.register(ApiToken)

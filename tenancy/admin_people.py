@@ -61,7 +61,7 @@ class InvitationForm(UserCreationForm):
 
 
 class PasswordForm(AdminPasswordChangeForm):
-    """Sets a password through the service; people who are signed in here have shown who they are."""
+    """Sets somebody's password through the service; for one's own there is a page that asks for the old one."""
 
     def save(self, commit: bool = True) -> User:
         """Store the new password, or that there is none."""
@@ -71,5 +71,5 @@ class PasswordForm(AdminPasswordChangeForm):
         if actor_id is None:
             raise PermissionDenied
         by = User.objects.get(pk=actor_id)
-        people.password_set(self.user, by=by, password=password, field="password2", proven=True)
+        people.password_set(self.user, by=by, password=password, field="password2")
         return self.user

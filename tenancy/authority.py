@@ -60,21 +60,25 @@ def tokens_of_member(actor: Any, person: User) -> QuerySet[ApiToken]:
 
 
 def obstacle_to(actor: Any, person: User, *, label: str = ACCOUNT) -> str:
-    """Return why `actor` may not change the account of `person`; empty when they may."""
+    """Return why `actor` may not change the account of `person`; empty when they may.
+
+    That somebody else stands behind the account says more than that the person is above `actor`, in whichever order
+    the memberships come.
+    """
     if is_root(actor):
         return ""
     if person.is_superuser:
         return SUPERUSER
     if person.pk == actor.pk:
         return ""
-    grants = grants_of(actor)
+    grants, found = grants_of(actor), ""
     for membership in person.memberships.all():
         grant = grants.get(membership.organization_id)
         if grant is None or not allows(grant.role, "view", label):
             return ELSEWHERE
         if RANK[membership.role] > RANK[grant.role] or (membership.can_reveal and not grant.can_reveal):
-            return ABOVE
-    return ""
+            found = ABOVE
+    return found
 
 
 def may_read_account(actor: Any, person: User) -> bool:

@@ -3,6 +3,7 @@
 A superuser sees all organizations, also disabled ones; everyone else the active ones they are a member of.
 """
 
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -54,6 +55,35 @@ def grants_of(user: Any) -> dict[UUID, Grant]:
 def roles_of(user: Any) -> dict[UUID, str]:
     """Return the role of `user` in each of their active organizations."""
     return {pk: grant.role for pk, grant in grants_of(user).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """Whom a typed name means: `person` signs in by it, and wrong passwords under it count against `account`."""
+
+    person: User | None
+    account: User | None
+
+
+def _only(people: list[User]) -> User | None:
+    return people[0] if len(people) == 1 else None
+
+
+def called(login: str) -> Called:
+    """Return whom `login` means, in one query whoever exists.
+
+    The username as it is spelt wins over an e-mail address; an address that several people could mean is nobody's.
+    Another spelling of one username lets nobody in, but it is a guess at that account.
+    """
+    name = unicodedata.normalize("NFKC", login).strip()
+    folded = name.casefold()
+    like = Q(username__iexact=name) | Q(email__iexact=name) & ~Q(email="")
+    found = list(User.objects.filter(like).order_by("pk"))
+    # A database may find more alike than people do.
+    addressed = [person for person in found if person.email and person.email.casefold() == folded]
+    spelt = [person for person in found if person.username.casefold() == folded]
+    person = _only([person for person in spelt if person.username == name]) or _only(addressed)
+    return Called(person, person or _only(spelt))
 
 
 def may_reveal(user: Any, organization_id: UUID | None) -> bool:

@@ -14,11 +14,15 @@ from django.db.models import Q, QuerySet
 from core.changes import changed_row, store
 from core.clock import now
 from core.crypto import digest
+from core.db import in_turn, locked
 from core.events import publish
 from tenancy import audit
 from tenancy.events import OrganizationCreated
 from tenancy.models import ApiToken, Membership, Notification, Organization, Role, User
+from tenancy.queries import called
 
+OTHERS_ADDRESS = "This is the e-mail address of another user."
+OTHERS_USERNAME = "This is the username of another user."
 LAST_USED_RESOLUTION = timedelta(minutes=10)
 
 
@@ -66,7 +70,7 @@ def membership_set(
 
     Without `can_reveal`, whoever gets a role that writes may reveal secrets too, and a viewer may not.
     """
-    membership = Membership.objects.filter(user=user, organization=organization).first()
+    membership = locked(Membership.objects.filter(user=user, organization=organization)).first()
     membership = membership or Membership(user=user, organization=organization, role="")
     before = copy.copy(membership)
     if can_reveal is not None:
@@ -103,12 +107,28 @@ def membership_remove(membership: Membership) -> None:
     )
 
 
+def _check_names(user: User) -> None:
+    """Refuse a username that is another's e-mail address, and the other way round. Raises ValidationError.
+
+    People sign in by either. Two who take one name at once take turns until their transactions end.
+    """
+    in_turn("tenancy.names")
+    others, refused = User.objects.exclude(pk=user.pk), {}
+    if others.filter(email__iexact=user.username).exists():
+        refused["username"] = OTHERS_ADDRESS
+    if user.email and others.filter(username__iexact=user.email).exists():
+        refused["email"] = OTHERS_USERNAME
+    if refused:
+        raise ValidationError(refused)
+
+
 @transaction.atomic
 def user_create(*, username: str, password: str | None, **fields: Any) -> User:
     """Create a user; without a password they cannot sign in. Raises ValidationError."""
     user = User(username=User.normalize_username(username), **fields)
     user.set_password(password)
     user.full_clean()
+    _check_names(user)
     user.save(force_insert=True)
     audit.record("user.created", user, organization_id=None, changes=audit.contents(user))
     return user
@@ -122,6 +142,8 @@ def user_update(user: User, *, password: str | None = None, **changes: Any) -> U
         row.set_password(password)
     row.username = User.normalize_username(row.username)
     row.full_clean()
+    if (row.username, row.email) != (before.username, before.email):
+        _check_names(row)
     if store(row, before=before, onto=user):
         audit.record("user.changed", row, organization_id=None, changes=audit.difference(before, row))
     return user
@@ -136,17 +158,20 @@ def user_delete(user: User) -> None:
 
 
 def authenticate_person(*, login: str, password: str) -> User | None:
-    """Return the active user with this username or e-mail address and password, else None.
+    """Return the active user with this username or e-mail address and password, else None."""
+    person = called(login).person
+    return person if has_password(person, password) else None
 
-    An unknown login costs the same hashing as a known one, so that time does not tell which names exist.
+
+def has_password(person: User | None, password: str) -> bool:
+    """Tell whether this is the password of an active user.
+
+    Nobody's password costs the same hashing as somebody's, so that time does not tell which names exist.
     """
-    matching = User.objects.filter(Q(username=login) | Q(email__iexact=login) & ~Q(email=""))
-    user = max(matching, key=lambda candidate: candidate.username == login, default=None)
-    if user is None:
+    if person is None:
         User().set_password(password)
-        return None
-    matches = check_password(password, user.password, setter=None)
-    return user if matches and user.is_active else None
+        return False
+    return check_password(password, person.password, setter=None) and person.is_active
 
 
 @transaction.atomic

@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.serializers import ValidationError
 
 from tenancy.models import User
+from tenancy.people import OLD_IS_WRONG
 from tenancy.sign_in import door, factors
 
 WRONG_CREDENTIALS = "Unable to log in with provided credentials."
@@ -28,12 +29,23 @@ def let_in(request: Request, credentials: dict[str, Any]) -> User:
             code = credentials.get("otp", "")
             if not code.strip():
                 raise ValidationError({"otp": [CODE_NEEDED]})
-            door.code_check(request=request, login=login, user=user, code=code)
+            door.code_check(request=request, user=user, code=code)
     except door.LockedOut as locked:
         raise TooManyFailures(wait=locked.wait) from locked
     except door.WrongCode as error:
         raise ValidationError({"otp": [factors.WRONG_CODE]}) from error
     except door.WrongCredentials as error:
         raise ValidationError({"non_field_errors": [WRONG_CREDENTIALS]}) from error
-    door.entered(request=request, login=login, user=user)
+    door.entered(request=request, user=user)
     return user
+
+
+def own_password_check(request: Request, password: str, *, field: str) -> None:
+    """Ask the caller for their password once more. Raises ValidationError under `field`, or Throttled."""
+    caller: Any = request.user
+    try:
+        door.own_password_check(request=request, user=caller, password=password)
+    except door.LockedOut as locked:
+        raise TooManyFailures(wait=locked.wait) from locked
+    except door.WrongCredentials as error:
+        raise ValidationError({field: [OLD_IS_WRONG]}) from error

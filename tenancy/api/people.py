@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from core.errors import Conflict
 from core.wake import ring
 from tenancy import people, services, tasks
-from tenancy.api import base
+from tenancy.api import base, entry
 from tenancy.api import people_serializers as shapes
 from tenancy.api.filters import visible_organizations
 from tenancy.api.list_filters import Search, StableOrdering
@@ -36,6 +36,7 @@ ASKED = "If this account exists and has an e-mail address, a link to set a new p
 ONE_ADDRESS = "A person has one e-mail address here: change it instead."
 ADDRESS_ID = 1
 _CHANGED = base.said("The password was changed.")
+_LOCKED = base.said("Too many wrong passwords from this address.")
 
 
 def _kept(request: Request) -> ApiToken | None:
@@ -188,11 +189,13 @@ class PersonPasswordView(_People):
 
     serializer_class = shapes.PasswordSerializer
 
-    @base.operation("users_user_password", {200: _CHANGED, **base.WRITE_ONE})
+    @base.operation("users_user_password", {200: _CHANGED, **base.WRITE_ONE, 429: _LOCKED})
     def put(self, request: Request, pk: str) -> Response:
         """Set somebody's password; their sessions and tokens end. One's own needs the current one."""
         person, caller = self.get_object(), request.user
         sent = self.valid(self.get_serializer(data=request.data))
+        if person.pk == caller.pk:
+            entry.own_password_check(request, sent.get("current_password") or "", field="old_password")
         with worded_for(User):
             people.password_set(
                 person,
@@ -212,10 +215,11 @@ class OwnPasswordView(base.ApiView):
     model: ClassVar = User
     serializer_class = shapes.OwnPasswordSerializer
 
-    @base.operation("users_password_change", {200: _CHANGED, **base.WRITE})
+    @base.operation("users_password_change", {200: _CHANGED, **base.WRITE, 429: _LOCKED})
     def post(self, request: Request) -> Response:
         """Change one's own password; all other sessions and tokens end."""
         sent, caller = self.valid(self.get_serializer(data=request.data)), request.user
+        entry.own_password_check(request, sent["old_password"], field="old_password")
         with worded_for(User):
             people.password_set(
                 caller,  # type: ignore[arg-type]

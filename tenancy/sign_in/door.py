@@ -1,5 +1,6 @@
 """The one way in, for the admin and for REST: locks, then the password, then the second factor.
 
+Whoever is in already and is asked for their password or a code is asked here too, and counted with the rest.
 Invariant: what is answered, counted and written is the same for a name nobody has as for a wrong password. Names that
 were typed are never written down unless they are somebody's: people type passwords there.
 """
@@ -10,14 +11,15 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
+from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Q
 
 from core import metrics
 from core.acting import Actor, acting_as, current
 from core.clock import now
 from tenancy import audit, services
 from tenancy.models import User
+from tenancy.queries import Called, called
 from tenancy.sign_in import factors, lockout
 
 # No more refusals than these are written to the audit trail in one minute, whoever tries whatever.
@@ -57,43 +59,93 @@ class LockedOut(Refused):
         return f"Too many failed attempts. Try again in {when}."
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Knock:
+    """Where failures of whom are counted: one account, or one name nobody has, at one address."""
+
+    account: User | None
+    key: str
+    address: str
+
+
+def _knock(request: Any, account: User | None, login: str = "") -> _Knock:
+    """Return what is to be counted. Raises LockedOut."""
+    knock = _Knock(account, lockout.key_of(account, login), lockout.address_of(request))
+    _check_open(knock)
+    return knock
+
+
+def _check_open(knock: _Knock) -> None:
+    if wait := lockout.wait_of(knock.key, knock.address):
+        raise LockedOut(wait)
+
+
+def _password_check(whom: Called, password: str, knock: _Knock) -> User:
+    if not services.has_password(whom.person, password) or whom.person is None:
+        _note_failure(knock, said="password")
+        raise WrongCredentials
+    # Of guesses that came together, the right one is worth nothing once the wrong ones were too many.
+    _check_open(knock)
+    return whom.person
+
+
 def password_check(*, request: Any, login: str, password: str) -> User:
     """Return whose name and password these are. Raises LockedOut or WrongCredentials."""
-    address = lockout.address_of(request)
-    if wait := lockout.wait_of(login, address):
-        raise LockedOut(wait)
-    user = services.authenticate_person(login=login, password=password)
-    if user is None:
-        _note_failure(login, address, said="password")
-        raise WrongCredentials
-    return user
+    whom = called(login)
+    return _password_check(whom, password, _knock(request, whom.account, login))
 
 
-def code_check(*, request: Any, login: str, user: User, code: str) -> None:
+def code_check(*, request: Any, user: User, code: str) -> None:
     """Check the second factor of a person whose password was right. Raises LockedOut or WrongCode."""
-    address = lockout.address_of(request)
-    if wait := lockout.wait_of(login, address):
-        raise LockedOut(wait)
+    knock = _knock(request, user)
     try:
         taken = factors.code_verify(user=user, code=code)
     except factors.Blocked as blocked:
         raise LockedOut(blocked.wait) from blocked
     if not taken:
-        _note_failure(login, address, said="code")
+        _note_failure(knock, said="code")
         raise WrongCode
+
+
+def _themselves(user: User) -> Called:
+    """Return a signed-in person as the database has them."""
+    return Called(User.objects.filter(pk=user.pk).first(), user)
+
+
+def own_password_check(*, request: Any, user: User, password: str) -> None:
+    """Ask a signed-in person for their password, before they get another. Raises `Refused`."""
+    knock = _knock(request, user)
+    person = _password_check(_themselves(user), password, knock)
+    # Who knows the password only must not thereby gain tries at the code.
+    if not factors.is_enabled(person):
+        lockout.failures_forget(knock.key, knock.address)
 
 
 def own_password_and_code_check(*, request: Any, user: User, password: str, code: str) -> None:
     """Ask a signed-in person once more, before their second factor changes. Raises `Refused`."""
-    password_check(request=request, login=user.username, password=password)
-    code_check(request=request, login=user.username, user=user, code=code)
+    knock = _knock(request, user)
+    person = _password_check(_themselves(user), password, knock)
+    code_check(request=request, user=person, code=code)
+    lockout.failures_forget(knock.key, knock.address)
+
+
+def factor_enable(*, request: Any, user: User, secret: str, code: str) -> list[str]:
+    """Turn a second factor on with its first code; returns the recovery codes. Raises `Refused`, ValidationError."""
+    knock = _knock(request, user)
+    try:
+        return factors.factor_enable(user=user, secret=secret, code=code)
+    except ValidationError as error:
+        if "otp" not in getattr(error, "error_dict", ()):
+            raise
+        _note_failure(knock, said="code")
+        raise WrongCode from error
 
 
 @transaction.atomic
-def entered(*, request: Any, login: str, user: User) -> None:
+def entered(*, request: Any, user: User) -> None:
     """Note that a person is in: failures are forgotten, the trail says when and from where."""
     address = lockout.address_of(request)
-    lockout.failures_forget(login, address)
+    lockout.failures_forget(lockout.key_of(user), address)
     with acting_as(_as_person(user, address)):
         audit.record("user.signed_in", user, organization_id=None)
 
@@ -103,22 +155,21 @@ def _as_person(user: User, address: str) -> Actor:
 
 
 @transaction.atomic
-def _note_failure(login: str, address: str, *, said: str) -> None:
+def _note_failure(knock: _Knock, *, said: str) -> None:
     metrics.add(metrics.SIGN_IN_FAILURES, "rest" if current().via == "rest" else "admin")
-    failures = lockout.failure_count(login, address)
-    person = User.objects.filter(Q(username=login) | Q(email__iexact=login) & ~Q(email="")).first()
+    failures = lockout.failure_count(knock.key, knock.address)
     locked = failures == settings.AXES_FAILURE_LIMIT
     logger.warning(
-        "sign-in refused: wrong %s from %s%s", said, address, ", locked for a while" if locked else ""
+        "sign-in refused: wrong %s from %s%s", said, knock.address, ", locked for a while" if locked else ""
     )
     if not (locked or failures == 1) or not _may_audit():
         return
-    with acting_as(dataclasses.replace(current(), name="anonymous", user_id=None, address=address)):
+    with acting_as(dataclasses.replace(current(), name="anonymous", user_id=None, address=knock.address)):
         audit.record(
             "user.locked_out" if locked else "user.sign_in_failed",
-            person,
+            knock.account,
             organization_id=None,
-            name=person.username if person else NOBODY,
+            name=knock.account.username if knock.account else NOBODY,
         )
 
 

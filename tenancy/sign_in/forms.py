@@ -33,7 +33,7 @@ class SignInForm(core_admin.SignInForm):
         if factors.is_enabled(user):
             self.pending = user
             raise forms.ValidationError("A code is needed.", code="second_factor")
-        door.entered(request=self.request, login=login, user=user)
+        door.entered(request=self.request, user=user)
         self.user_cache: Any = user
         return self.cleaned_data
 
@@ -59,9 +59,9 @@ class CodeForm(forms.Form):
     otp = forms.CharField(label="Code", max_length=64, widget=CodeInput)
     wait: int = 0
 
-    def __init__(self, request: Any, *args: Any, user: User, login: str, **kwargs: Any) -> None:
+    def __init__(self, request: Any, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.request, self.user, self.login = request, user, login
+        self.request, self.user = request, user
         self.fields["otp"].widget.attrs["autofocus"] = ""
 
     def clean(self) -> dict[str, Any]:
@@ -70,13 +70,13 @@ class CodeForm(forms.Form):
         if "otp" not in cleaned:
             return cleaned
         try:
-            door.code_check(request=self.request, login=self.login, user=self.user, code=cleaned["otp"])
+            door.code_check(request=self.request, user=self.user, code=cleaned["otp"])
         except door.WrongCode as error:
             raise forms.ValidationError({"otp": factors.WRONG_CODE}) from error
         except door.LockedOut as locked:
             self.wait = locked.wait
             raise forms.ValidationError(locked.words, code="locked") from locked
-        door.entered(request=self.request, login=self.login, user=self.user)
+        door.entered(request=self.request, user=self.user)
         return cleaned
 
     def get_user(self) -> User:
@@ -85,9 +85,25 @@ class CodeForm(forms.Form):
 
 
 class OwnPasswordForm(AdminOwnPasswordChangeForm):
-    """One's own password, changed by the service."""
+    """One's own password, asked for by the door and changed by the service. `wait` is the seconds of a lock."""
 
+    request: Any
     keep: str | None = None
+    wait: int = 0
+
+    def clean_old_password(self) -> str:
+        """Check the password."""
+        password: str = self.cleaned_data["old_password"]
+        try:
+            door.own_password_check(request=self.request, user=self.user, password=password)
+        except door.WrongCredentials as error:
+            raise forms.ValidationError(
+                self.error_messages["password_incorrect"], code="password_incorrect"
+            ) from error
+        except door.LockedOut as locked:
+            self.wait = locked.wait
+            raise forms.ValidationError(locked.words, code="locked") from locked
+        return password
 
     def save(self, commit: bool = True) -> User:
         """Change it; all other sessions end."""

@@ -1,9 +1,11 @@
-"""Locks after failures: too many wrong tries for one name from one address, and that pair waits.
+"""Locks after failures: too many wrong tries for one account from one address, and that pair waits.
 
 django-axes counts, in the database, so that all processes count together; nothing of Axes hangs in the authentication
 machinery (`AXES_ENABLED` is off): `tenancy.sign_in.door` asks its handler, for the admin and for REST alike.
+What is counted is the account, whether its username or its e-mail address was typed; a name nobody has is counted as
+what people take for the same name (`key_of`).
 Invariant: Axes never sees the person's request, and instead of the name it gets a keyed digest: people type passwords
-into the name's field, and a column must not tell. A pair is locked, never a name: nobody locks another out of
+into the name's field, and a column must not tell. A pair is locked, never an account: nobody locks another out of
 their own address.
 """
 
@@ -41,10 +43,11 @@ def remote_address(request: HttpRequest) -> str:
     return str(request.META["REMOTE_ADDR"])
 
 
-def name_key(login: str) -> str:
-    """Return what is stored of a name: equal for what people take for the same name, and telling nothing."""
+def key_of(account: User | None, login: str = "") -> str:
+    """Return under what failures of an account are counted, or those of a name that is nobody's; it tells nothing."""
     plain = unicodedata.normalize("NFKC", login).casefold().strip().encode("utf-8", "surrogatepass")
-    return hmac.new(settings.SECRET_KEY.encode(), b"sign-in:" + plain, hashlib.sha256).hexdigest()
+    counted = b"account:" + account.pk.bytes if account is not None else b"sign-in:" + plain
+    return hmac.new(settings.SECRET_KEY.encode(), counted, hashlib.sha256).hexdigest()
 
 
 def _knock(address: str) -> Any:
@@ -56,42 +59,34 @@ def _knock(address: str) -> Any:
     return request
 
 
-def _credentials(login: str) -> dict[str, str]:
-    return {"username": name_key(login)}
-
-
-def wait_of(login: str, address: str) -> int:
-    """Return how many seconds this name must wait at this address; 0 when it may try. One query, two when locked."""
-    if _handler.is_allowed(_knock(address), _credentials(login)):
+def wait_of(key: str, address: str) -> int:
+    """Return how many seconds a key must wait at this address; 0 when it may try. One query, two when locked."""
+    if _handler.is_allowed(_knock(address), {"username": key}):
         return 0
-    last = AccessAttempt.objects.filter(username=name_key(login), ip_address=address).aggregate(
-        at=Max("attempt_time")
-    )["at"]
+    last = AccessAttempt.objects.filter(username=key, ip_address=address).aggregate(at=Max("attempt_time"))[
+        "at"
+    ]
     left = last + settings.AXES_COOLOFF_TIME - now() if last else timedelta()
     return max(1, math.ceil(left.total_seconds()))
 
 
-def failure_count(login: str, address: str) -> int:
+def failure_count(key: str, address: str) -> int:
     """Count one more failure; returns how many there are since the last success or the last lock."""
     request = _knock(address)
-    _handler.user_login_failed("muster", _credentials(login), request)
+    _handler.user_login_failed("muster", {"username": key}, request)
     return int(request.axes_failures_since_start or 0)
 
 
-def failures_forget(login: str, address: str) -> None:
+def failures_forget(key: str, address: str) -> None:
     """Begin anew after a success."""
-    _handler.reset_user_attempts(_knock(address), _credentials(login))
-
-
-def _names_of(user: User) -> list[str]:
-    return [name_key(name) for name in (user.username, user.email) if name]
+    _handler.reset_user_attempts(_knock(address), {"username": key})
 
 
 def locked_addresses(user: User) -> list[str]:
-    """Return the addresses from which a person's name or e-mail address is locked now."""
+    """Return the addresses from which a person is locked now."""
     rows = (
         AccessAttempt.objects.filter(
-            username__in=_names_of(user), attempt_time__gte=now() - settings.AXES_COOLOFF_TIME
+            username=key_of(user), attempt_time__gte=now() - settings.AXES_COOLOFF_TIME
         )
         .values("username", "ip_address")
         .annotate(failures=Sum("failures_since_start"))
@@ -101,6 +96,6 @@ def locked_addresses(user: User) -> list[str]:
 
 
 def unlock(user: User) -> int:
-    """Forget the failures under a person's name and e-mail address, from anywhere; returns how many rows went."""
-    deleted, _ = AccessAttempt.objects.filter(username__in=_names_of(user)).delete()
+    """Forget a person's failures, from anywhere; returns how many rows went."""
+    deleted, _ = AccessAttempt.objects.filter(username=key_of(user)).delete()
     return deleted

@@ -44,8 +44,7 @@ class CodeView(LoginView):
 
     def get_form_kwargs(self) -> dict[str, Any]:
         """Tell the form who it is about."""
-        user, login = self.pending
-        return {**super().get_form_kwargs(), "user": user, "login": login}
+        return {**super().get_form_kwargs(), "user": self.pending}
 
     def form_valid(self, form: Any) -> HttpResponse:
         """Sign in; who owed a code owes none now."""
@@ -53,15 +52,15 @@ class CodeView(LoginView):
         return super().form_valid(form)
 
 
-def _pending_of(request: HttpRequest) -> tuple[User, str] | None:
-    """Return who owes a code, and the name they gave; None when nobody does, or it was too long ago."""
+def _pending_of(request: HttpRequest) -> User | None:
+    """Return who owes a code; None when nobody does, or it was too long ago."""
     said = request.session.get(PENDING)
     if not said or now().timestamp() > said["until"]:
         return None
     user = User.objects.filter(pk=said["user"], is_active=True).first()
     if user is None or sessions.stamp_of(user.get_session_auth_hash()) != said["stamp"]:
         return None
-    return user, said["login"]
+    return user
 
 
 def _frame(site: Any, request: HttpRequest) -> dict[str, Any]:
@@ -71,12 +70,15 @@ def _frame(site: Any, request: HttpRequest) -> dict[str, Any]:
     return context
 
 
-def _locked(answer: Any, form: Any) -> HttpResponse:
-    if wait := getattr(form, "wait", 0):
+def _waiting(answer: HttpResponse, wait: float) -> HttpResponse:
+    if wait:
         answer.status_code = LOCKED_STATUS
         answer["Retry-After"] = str(math.ceil(wait))
-    answered: HttpResponse = answer
-    return answered
+    return answer
+
+
+def _locked(answer: Any, form: Any) -> HttpResponse:
+    return _waiting(answer, getattr(form, "wait", 0))
 
 
 def _form_of(answer: Any) -> Any:
@@ -94,18 +96,17 @@ def sign_in(site: Any, request: HttpRequest, first_step: Callable[[], HttpRespon
     if (user := getattr(form, "pending", None)) is not None:
         request.session[PENDING] = {
             "user": str(user.pk),
-            "login": form.cleaned_data["username"],
             "stamp": sessions.stamp_of(user.get_session_auth_hash()),
             "until": now().timestamp() + PENDING_SECONDS,
         }
-        return _asked(site, request, user, form.cleaned_data["username"])
+        return _asked(site, request, user)
     return _locked(answer, form)
 
 
-def _asked(site: Any, request: HttpRequest, user: User, login: str) -> HttpResponse:
-    view = CodeView(extra_context=_frame(site, request), pending=(user, login))
+def _asked(site: Any, request: HttpRequest, user: User) -> HttpResponse:
+    view = CodeView(extra_context=_frame(site, request), pending=user)
     view.setup(request)
-    form = CodeForm(request, user=user, login=login)
+    form = CodeForm(request, user=user)
     answer = view.render_to_response(view.get_context_data(form=form))
     answer["Cache-Control"] = "no-store"
     return answer
@@ -212,10 +213,16 @@ def second_factor(site: Any, request: HttpRequest) -> HttpResponse:
 def _enrol(site: Any, request: HttpRequest, user: User) -> HttpResponse:
     stored = request.session.get(ENROLLING)
     secret = decrypt(stored.encode()).decode() if stored else factors.secret_new()
-    form = EnrolForm(request.POST if request.POST.get("action") == "enable" else None)
+    form, wait = EnrolForm(request.POST if request.POST.get("action") == "enable" else None), 0
     if form.is_bound and stored and form.is_valid():
         try:
-            codes = factors.factor_enable(user=user, secret=secret, code=form.cleaned_data["otp"])
+            otp = form.cleaned_data["otp"]
+            codes = door.factor_enable(request=request, user=user, secret=secret, code=otp)
+        except door.WrongCode:
+            form.add_error("otp", factors.WRONG_CODE)
+        except door.LockedOut as locked:
+            wait = locked.wait
+            form.add_error("otp", locked.words)
         except ValidationError as error:
             form.add_error("otp", error.messages)
         else:
@@ -224,7 +231,7 @@ def _enrol(site: Any, request: HttpRequest, user: User) -> HttpResponse:
     if not stored:
         request.session[ENROLLING] = encrypt(secret.encode()).decode()
     code = segno.make(factors.uri_of(username=user.username, secret=secret), error="m")
-    return _page(
+    answer = _page(
         site,
         request,
         "second_factor_enrol.html",
@@ -234,6 +241,7 @@ def _enrol(site: Any, request: HttpRequest, user: User) -> HttpResponse:
         secret=" ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
         copied=secret,
     )
+    return _waiting(answer, wait)
 
 
 def _codes(site: Any, request: HttpRequest, codes: list[str], *, title: str) -> HttpResponse:
@@ -269,10 +277,7 @@ def _manage(site: Any, request: HttpRequest, user: User) -> HttpResponse:
     answer = _page(
         site, request, "second_factor_manage.html", title="Second factor", form=form, codes_left=left
     )
-    if wait:
-        answer.status_code = LOCKED_STATUS
-        answer["Retry-After"] = str(wait)
-    return answer
+    return _waiting(answer, wait)
 
 
 class OwnPasswordView(PasswordChangeView):
@@ -280,6 +285,16 @@ class OwnPasswordView(PasswordChangeView):
 
     form_class = OwnPasswordForm
     template_name = "registration/password_change_form.html"
+
+    def get_form(self, form_class: Any = None) -> Any:
+        """Tell the form who asks from where."""
+        form: Any = super().get_form(form_class)
+        form.request = self.request
+        return form
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        """Say what is wrong, and how long a lock lasts."""
+        return _locked(super().form_invalid(form), form)
 
     def form_valid(self, form: Any) -> HttpResponse:
         """Change it, and follow this session to its new key."""

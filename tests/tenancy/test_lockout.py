@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from axes.models import AccessAttempt
 from django.conf import settings
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -14,6 +15,7 @@ from django.urls import reverse
 from rest_framework.test import APIClient
 
 from core.clock import now
+from tenancy import services
 from tenancy.models import ApiToken, AuditEvent, User
 from tenancy.sign_in import housekeeping, lockout
 from tests import factories
@@ -80,6 +82,96 @@ def test_spelling_a_name_otherwise_gives_no_extra_tries(ann: User) -> None:
     for login in ("ann@example.org", "ANN@example.org", " ann@EXAMPLE.org ") * LIMIT:
         rest(login, "wrong")
     assert rest("Ann@Example.org", factories.PASSWORD).status_code == 429
+
+
+@pytest.mark.parametrize("name", ["ann", "nobody"])
+def test_a_username_its_cases_and_the_address_are_one_count(ann: User, name: str) -> None:
+    spelt = [name, name.upper(), f" {name}", "\uff41nn" if name == "ann" else name] * LIMIT
+    answers = [rest(login, "wrong").status_code for login in spelt[:LIMIT]]
+    assert answers == [400] * LIMIT
+    assert rest(name.title(), "wrong").status_code == 429
+    by_address = rest("ANN@example.org", factories.PASSWORD)
+    assert by_address.status_code == (429 if name == "ann" else 200)
+    assert AccessAttempt.objects.count() == 1
+
+
+def test_a_success_by_one_name_begins_the_count_of_the_other_anew(ann: User) -> None:
+    fail("ann", LIMIT - 1)
+    assert rest("ann@example.org", factories.PASSWORD).status_code == 200
+    fail("ann", LIMIT - 1)
+    assert rest("ann", factories.PASSWORD).status_code == 200
+
+
+def own_password(user: User, old: str, address: str = HOME) -> Any:
+    client = APIClient(REMOTE_ADDR=address, **factories.bearer(user))
+    body = {"old_password": old, "new_password1": "quite new words", "new_password2": "quite new words"}
+    return client.post(f"{USERS}user/password/change/", body, format="json")
+
+
+def password_of(user: User, current: str, address: str = HOME) -> Any:
+    client = APIClient(REMOTE_ADDR=address, **factories.bearer(user))
+    body = {"current_password": current, "new_password": "other words", "confirm_password": "other words"}
+    return client.put(f"{USERS}user/{user.pk}/password/", body, format="json")
+
+
+def admin_password(user: User, old: str, address: str = HOME) -> Any:
+    browser = Client(REMOTE_ADDR=address)
+    browser.force_login(user)
+    body = {"old_password": old, "new_password1": "words again", "new_password2": "words again"}
+    return browser.post(reverse("admin:password_change"), body)
+
+
+@pytest.mark.parametrize("ask", [own_password, password_of, admin_password])
+def test_whoever_is_in_guesses_the_password_no_more_often_than_at_the_door(org: Any, ask: Any) -> None:
+    ann = factories.user("ann", role="manager", organization=org, is_staff=True)
+    answers = [ask(ann, "wrong") for _ in range(LIMIT)]
+    assert {answer.status_code for answer in answers} <= {200, 400}
+    assert "incorrect" in answers[-1].content.decode()
+    locked = ask(ann, factories.PASSWORD)
+    assert locked.status_code == 429
+    assert int(locked["Retry-After"]) > 0
+    ann.refresh_from_db()
+    assert ann.check_password(factories.PASSWORD)
+    assert rest("ann", factories.PASSWORD).status_code == 429, "one count for all that ask"
+    assert ask(ann, factories.PASSWORD, ELSEWHERE).status_code in (200, 302)
+
+
+@pytest.mark.parametrize("ask", [own_password, password_of, admin_password])
+def test_tries_at_the_door_count_for_who_is_in(org: Any, ask: Any) -> None:
+    ann = factories.user("ann", role="manager", organization=org, is_staff=True)
+    fail("ann@example.org")
+    assert ask(ann, factories.PASSWORD).status_code == 429
+
+
+def test_the_right_password_of_who_is_in_begins_the_count_anew(org: Any) -> None:
+    ann = factories.user("ann", role="manager", organization=org, is_staff=True)
+    for _ in range(LIMIT - 1):
+        assert own_password(ann, "wrong").status_code == 400
+    assert own_password(ann, factories.PASSWORD).status_code == 200
+    fail("ann", LIMIT - 1)
+    assert rest("ann", "quite new words").status_code == 200
+
+
+def test_the_right_one_of_guesses_that_came_together_does_not_help(
+    ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are counted while this one's password is still being hashed."""
+    checked = services.has_password
+
+    def slow(person: User | None, password: str) -> bool:
+        result = checked(person, password)
+        if password == factories.PASSWORD:
+            fail("ann")
+        return result
+
+    monkeypatch.setattr(services, "has_password", slow)
+    assert rest("ann", factories.PASSWORD).status_code == 429
+
+
+def test_the_count_does_not_live_in_the_cache(ann: User) -> None:
+    fail("ann")
+    cache.clear()
+    assert rest("ann", factories.PASSWORD).status_code == 429
 
 
 def test_a_name_nobody_has_is_locked_in_the_same_words(ann: User) -> None:

@@ -79,6 +79,25 @@ def test_a_bad_change_is_a_400(ann: User, sent: dict[str, Any], key: str) -> Non
     assert ann.check_password(factories.PASSWORD)
 
 
+def test_setting_ones_own_in_the_list_of_people_leads_to_where_the_old_one_is_asked_for(
+    org: Organization,
+) -> None:
+    boss = factories.user("boss", role=Role.MANAGER, organization=org, is_staff=True)
+    client = Client()
+    client.force_login(boss)
+    sent = {"password1": LONG, "password2": LONG, "usable_password": "true"}
+    for identifier in (str(boss.pk), boss.pk.hex):
+        page = f"/admin/tenancy/user/{identifier}/password/"
+        for answer in (client.get(page), client.post(page, sent)):
+            assert (answer.status_code, answer["Location"]) == (302, "/admin/password_change/")
+    boss.refresh_from_db()
+    assert boss.check_password(factories.PASSWORD)
+    ann = factories.user("ann", role=Role.VIEWER, organization=org)
+    assert client.post(f"/admin/tenancy/user/{ann.pk}/password/", sent).status_code == 302
+    ann.refresh_from_db()
+    assert ann.check_password(LONG)
+
+
 def test_a_manager_sets_a_password_and_the_tokens_end(ann: User, org: Organization) -> None:
     secret = factories.token_for(ann)
     boss = factories.user("boss", role=Role.MANAGER, organization=org)

@@ -4,9 +4,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.core.exceptions import ValidationError
+from django.test import Client
 from rest_framework.test import APIClient
 
-from tenancy import services
+from core.errors import Forbidden
+from tenancy import people, services
+from tenancy.authority import ELSEWHERE, may_read_account, obstacle_to
 from tenancy.models import ApiToken, AuditEvent, Membership, Organization, Role, User
 from tests import factories
 from tests.tenancy.conftest import USERS, client_of
@@ -265,6 +269,84 @@ def test_the_last_owner_stays(org: Organization) -> None:
     assert client.get(f"{USERS}organization/{org.pk}/").status_code == 403, "it ends at once"
 
 
+def test_the_last_owner_who_can_sign_in_is_not_disabled(org: Organization, other: Organization) -> None:
+    owner = factories.user("owner", role=Role.OWNER, organization=org)
+    services.membership_set(user=owner, organization=other, role=Role.OWNER)
+    second = factories.user("second", role=Role.OWNER, organization=org)
+    root = client_of(factories.superuser())
+
+    def disable(caller: APIClient, person: User) -> Any:
+        return caller.patch(path(person), {"is_active": False}, format="json")
+
+    refused = disable(root, owner)
+    assert (refused.status_code, list(refused.json())) == (400, ["is_active"])
+    assert "org-b" in str(refused.json()), "second owns the other one only"
+    assert disable(client_of(owner), second).status_code == 200
+    services.membership_set(user=second, organization=other, role=Role.OWNER)
+    assert disable(root, owner).status_code == 400, "who cannot sign in does not count"
+    with pytest.raises(ValidationError):
+        people.member_set(by=factories.superuser(), user=owner, organization=org, role=Role.VIEWER)
+    owner.refresh_from_db()
+    assert owner.is_active
+    User.objects.filter(pk=second.pk).update(is_active=True)
+    assert disable(root, owner).status_code == 200
+    assert disable(root, owner).status_code == 200, "nothing changes any more"
+    assert disable(root, second).status_code == 400
+
+
+def test_whoever_was_disabled_meanwhile_changes_nothing(org: Organization) -> None:
+    boss, ann = (factories.user(name, role=Role.MANAGER, organization=org) for name in ("boss", "ann"))
+    loaded = User.objects.get(pk=boss.pk)
+    assert may_read_account(loaded, ann), "this also remembers what the boss may do"
+    User.objects.filter(pk=boss.pk).update(is_active=False)
+    row = Membership.objects.get(user=ann)
+    for call in (
+        lambda: people.person_update(ann, by=loaded, is_active=False),
+        lambda: people.person_delete(ann, by=loaded),
+        lambda: people.member_set(by=loaded, user=ann, organization=org, role=Role.VIEWER),
+        lambda: people.member_remove(row, by=loaded),
+        lambda: people.person_create(by=loaded, username="new", password=None),
+        lambda: people.password_set(ann, by=loaded, password=LONG),
+        lambda: people.password_set(loaded, by=loaded, password=LONG, old_password=factories.PASSWORD),
+    ):
+        with pytest.raises(Forbidden):
+            call()
+    User.objects.filter(pk=boss.pk).update(is_active=True)
+    Membership.objects.filter(user=boss).update(role=Role.VIEWER)
+    with pytest.raises(Forbidden):
+        people.person_update(ann, by=loaded, is_active=False)
+
+
+@pytest.mark.parametrize("first", ["here", "elsewhere"])
+def test_that_somebody_works_elsewhere_says_more_than_their_role_here(
+    org: Organization, other: Organization, first: str
+) -> None:
+    manager, both = (
+        factories.user(role=Role.MANAGER, organization=org),
+        factories.user("both", email="both@example.org"),
+    )
+    rows = [(org, Role.OWNER), (other, Role.VIEWER)]
+    for organization, role in rows if first == "here" else reversed(rows):
+        services.membership_set(user=both, organization=organization, role=role)
+    assert obstacle_to(manager, both) == ELSEWHERE
+    client = client_of(manager)
+    assert client.get(path(both)).json()["email"] is None
+    assert client.get(path(both, "email/")).status_code == 403
+    assert {row["email"] for row in client.get(f"{USERS}user/").json()["results"]} == {manager.email, None}
+
+
+def test_a_name_that_is_anothers_address_is_refused_under_its_field(org: Organization) -> None:
+    client = client_of(factories.user("boss", role=Role.MANAGER, organization=org))
+    ann = factories.user("ann", role=Role.VIEWER, organization=org)
+    sent = {"username": "ANN@example.org", "organization_users": {"organization": str(org.pk)}}
+    assert list(client.post(f"{USERS}user/", sent, format="json").json()) == ["username"]
+    factories.user("carl@example.org", email="")
+    assert list(client.patch(path(ann), {"email": "Carl@example.org"}, format="json").json()) == ["email"]
+    assert list(client.put(path(ann, "email/1/"), {"email": "carl@example.org"}, format="json").json()) == [
+        "email"
+    ]
+
+
 def test_memberships_are_given_changed_and_taken(org: Organization, other: Organization) -> None:
     boss, ann = factories.user("boss"), factories.user("ann", role=Role.VIEWER, organization=org)
     for one in (org, other):
@@ -307,6 +389,29 @@ def test_only_owners_who_may_reveal_let_others_reveal(org: Organization) -> None
     assert client_of(owner).patch(own, {"can_reveal": True}, format="json").status_code == 403
     Membership.objects.filter(user=owner).update(can_reveal=True)
     assert client_of(owner).patch(one, {"can_reveal": True}, format="json").json()["can_reveal"] is True
+
+
+def test_a_right_to_reveal_that_was_lost_does_not_come_back_by_a_role(org: Organization) -> None:
+    ann = factories.user("ann", role=Role.OPERATOR, organization=org)
+    manager = factories.user(role=Role.MANAGER, organization=org)
+    assert Membership.objects.get(user=manager).can_reveal, "that alone lets nobody give it"
+
+    def reveals(role: str, by: User = manager) -> bool:
+        return people.member_set(by=by, user=ann, organization=org, role=role).can_reveal
+
+    assert reveals("operator"), "a role given again takes nothing"
+    assert [reveals(role) for role in ("viewer", "operator", "manager", "operator")] == [False] * 4
+    people.member_remove(Membership.objects.get(user=ann), by=manager)
+    again = people.member_add(by=manager, user=ann, organization=org, role="operator")
+    assert not again.can_reveal
+    new = people.person_create(
+        by=manager, username="new", password=None, memberships=[{"organization": org, "role": "operator"}]
+    )
+    assert not Membership.objects.get(user=new).can_reveal
+    blind, owner = (factories.user(role=Role.OWNER, organization=org) for _ in range(2))
+    factories.without_reveal(blind)
+    assert [reveals(role, blind) for role in ("viewer", "operator")] == [False, False]
+    assert [reveals(role, owner) for role in ("viewer", "operator")] == [False, True]
 
 
 def test_roles_are_the_groups(org: Organization) -> None:
@@ -393,3 +498,22 @@ def test_lists_ask_the_database_equally_often_however_long_they_are(
         ):
             with django_assert_num_queries(queries):
                 assert client.get(f"{USERS}{name}/").status_code == 200
+
+
+def test_the_page_of_a_person_says_why_under_the_field(org: Organization) -> None:
+    owner = factories.user("owner", role=Role.OWNER, organization=org)
+    factories.user("carl@example.org", email="")
+    root = Client()
+    root.force_login(factories.superuser("root"))
+    page = f"/admin/tenancy/user/{owner.pk}/change/"
+    posted = {"username": "owner", "first_name": "", "last_name": "", "email": "", "is_active": "on"}
+    for change, field in (
+        ({"is_active": ""}, "is_active"),
+        ({"email": "Carl@example.org"}, "email"),
+        ({"username": "ROOT@example.org"}, "username"),
+    ):
+        answer = root.post(page, {**posted, **change})
+        assert answer.status_code == 200
+        assert list(answer.context["adminform"].form.errors) == [field]
+    owner.refresh_from_db()
+    assert (owner.username, owner.is_active) == ("owner", True)

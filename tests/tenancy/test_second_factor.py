@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test import Client
@@ -219,6 +220,44 @@ def test_disabling_needs_password_and_code(ann: User) -> None:
     assert not factors.is_enabled(ann)
     actions = set(AuditEvent.objects.values_list("action", flat=True))
     assert {"second_factor.enabled", "second_factor.disabled", "second_factor.recovery_code_used"} <= actions
+
+
+def test_wrong_first_codes_are_counted_at_the_door(ann: User, settings: Any) -> None:
+    client, path = Client(), reverse("admin:account_second_factor")
+    client.force_login(ann)
+    html = client.get(path).content.decode()
+    secret = re.search(r'data-copy="([A-Z2-7]{32})"', html)
+    assert secret
+    for _ in range(settings.AXES_FAILURE_LIMIT):
+        assert client.post(path, {"action": "enable", "otp": "no code"}).status_code == 200
+    locked = client.post(path, {"action": "enable", "otp": code_of(secret[1])})
+    assert locked.status_code == 429 and int(locked["Retry-After"]) > 0
+    assert "Too many failed attempts" in locked.content.decode()
+    assert not factors.is_enabled(ann)
+    assert token().status_code == 429
+
+
+def test_what_is_asked_before_a_change_is_counted_at_the_door(ann: User, settings: Any) -> None:
+    secret, codes = enrolled(ann)
+    client, path = Client(), reverse("admin:account_second_factor")
+    client.force_login(ann)
+    change = {"old_password": factories.PASSWORD, "new_password1": "x", "new_password2": "y"}
+    for number in range(settings.AXES_FAILURE_LIMIT):
+        SecondFactor.objects.update(blocked_until=None, failures=0)
+        body = (
+            {"password": factories.PASSWORD, "otp": "no code"}
+            if number % 2
+            else {"password": "x", "otp": "1"}
+        )
+        assert client.post(path, {"action": "disable", **body}).status_code == 200
+        if number == 2:
+            assert client.post(reverse("admin:password_change"), change).status_code == 200
+    body = {"password": factories.PASSWORD, "otp": codes[0]}
+    assert client.post(path, {"action": "disable", **body}).status_code == 429
+    assert token(otp=code_of(secret)).status_code == 429
+    AccessAttempt.objects.update(failures_since_start=settings.AXES_FAILURE_LIMIT - 1)
+    assert client.post(path, {"action": "renew", **body}).status_code == 200
+    assert not AccessAttempt.objects.exists(), "password and code together begin the count anew"
 
 
 def test_a_superuser_takes_a_lost_one_away(ann: User) -> None:
