@@ -339,7 +339,7 @@ class Environment:
     )
     lockout_failures: int = _variable(
         "LOCKOUT_FAILURES",
-        "Wrong passwords or codes for one name from one address before that pair is locked out.",
+        "Wrong passwords or codes for one account from one address before that pair is locked out.",
         parse=_integer(1, 1000),
         default=8,
     )
