@@ -4,38 +4,43 @@ Invariant: a secret is hidden wherever it went: under its own name, in the varia
 that variable overruled, and in the text of every file it was put into.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from config_merge.engine import Effective, File
-from config_merge.engine.variables import references
 from config_merge.inputs import Inputs
-from core.redaction import is_secret_name, mark_of, redacted, redacted_text, secrets_in
+from core.redaction import (
+    is_secret_name,
+    is_secret_place,
+    redacted,
+    redacted_text,
+    secrets_in,
+    variables_of_secrets,
+)
 
 
-def secret_variables(tree: Any, *, secret: bool = False) -> Iterator[str]:
-    """Yield the names of the variables that stand at secret places of a configuration."""
-    if isinstance(tree, Mapping):
-        for name, value in tree.items():
-            yield from secret_variables(
-                value, secret=is_secret_name(str(name)) and not isinstance(value, Mapping)
-            )
-    elif isinstance(tree, list | tuple):
-        for value in tree:
-            yield from secret_variables(value, secret=secret)
-    elif secret and isinstance(tree, str):
-        yield from references(tree)
+def secret_variables(tree: Any) -> frozenset[str]:
+    """Return the names of the variables that stand at secret places of a configuration."""
+    return variables_of_secrets(tree)
 
 
 def secrets_of(item: Inputs) -> set[str]:
     """Return every secret among the layers and variables of a configuration, as text."""
-    names = {name for layer in item.layers for name in secret_variables(layer.config)}
+    names = frozenset().union(*(secret_variables(layer.config) for layer in item.layers))
+    return _texts(
+        (layer.config for layer in item.layers), (variables.values for variables in item.variables), names
+    )
+
+
+def _texts(trees: Iterable[Any], variables: Iterable[Mapping[str, Any]], names: frozenset[str]) -> set[str]:
+    """Return the secrets as text; a variable is put into a configuration as the text it has as a whole."""
     found: set[str] = set()
-    for layer in item.layers:
-        found.update(str(value) for value in secrets_in(layer.config))
-    for variables in item.variables:
-        found.update(str(value) for value in secrets_in(variables.values))
-        found.update(str(variables.values[name]) for name in names & variables.values.keys())
+    for tree in trees:
+        found.update(str(value) for value in secrets_in(tree))
+    for values in variables:
+        found.update(str(value) for value in secrets_in(values, names=names))
+        whole = (values[name] for name in names & values.keys())
+        found.update(str(value) for value in whole if value is not None and not isinstance(value, bool))
     return {secret for secret in found if secret}
 
 
@@ -73,21 +78,16 @@ def tree_hidden(tree: Any, secrets: Iterable[str]) -> Any:
 
 def value_hidden(value: Any, secrets: Iterable[str], *, secret: bool) -> Any:
     """Return one value, as its mark where it is secret by its place."""
-    if secret and value not in (None, "", True, False) and not isinstance(value, dict | list):
-        if isinstance(value, str) and references(value):
-            return value
-        return mark_of(value)
-    return tree_hidden(value, secrets)
+    return tree_hidden(redacted(value, secret=True) if secret else value, secrets)
 
 
 def secret_path(pointer: str) -> bool:
-    """Tell whether what stands at a JSON pointer is secret by its name; list indices do not count.
+    """Tell whether what stands at a JSON pointer is secret by the names above it; list indices do not count.
 
     >>> secret_path("/interfaces/0/wireless/encryption/key"), secret_path("/radios/0/channel")
     (True, False)
     """
-    names = [part for part in pointer.split("/") if part and not part.isdigit()]
-    return bool(names) and is_secret_name(names[-1].replace("~1", "/").replace("~0", "~"))
+    return is_secret_place([part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]])
 
 
 def variables_hidden(effective: Effective) -> set[str]:
@@ -104,7 +104,4 @@ def variables_hidden(effective: Effective) -> set[str]:
 def revision_secrets(kept: Mapping[str, Any]) -> set[str]:
     """Return the secrets among what a revision keeps of the device's own configuration and variables."""
     config, context = kept.get("config", {}), kept.get("context", {})
-    names = set(secret_variables(config))
-    found = {str(value) for part in (config, context) for value in secrets_in(part)}
-    found |= {str(context[name]) for name in names & context.keys()}
-    return {secret for secret in found if secret}
+    return _texts((config,), (context,), secret_variables(config))

@@ -19,7 +19,7 @@ from core.acting import acting_for, request_id
 from core.log_redaction import value_without_secrets
 from core.request_ids import HEADER, accept_request_id
 
-_QUERY = re.compile(r"(?<=[^\s?])\?[^\s\"'<>]+=[^\s\"'<>]*")
+_QUERY = re.compile(r"(?<=[^\s?])\?[^\s\"'<>]++")
 
 
 def without_query(text: str) -> str:
@@ -28,7 +28,7 @@ def without_query(text: str) -> str:
     >>> without_query("Not Found: /controller/checksum/1/?key=abc")
     'Not Found: /controller/checksum/1/'
     """
-    return _QUERY.sub("", text)
+    return _QUERY.sub(lambda found: "" if "=" in found.group()[2:] else found.group(), text)
 
 
 class RequestIdMiddleware:

@@ -4,66 +4,27 @@ an edited copy finds its way back.
 A secret is shown as a mark, `redacted:` and twelve hexadecimal digits that depend on its value and on the
 installation's key: equal secrets have equal marks, so a change shows in a diff, and nothing can be guessed from one.
 Invariant: a mark that comes back is replaced by the stored secret only at a place that is itself secret, so nobody
-can move a secret to where it would be shown.
+can move a secret to where it would be shown. Which places are, `_visited` alone says.
 """
 
-import hashlib
-import hmac
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 
-MARK = re.compile(r"redacted:[0-9a-f]{12}")
-PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?-----END \1-----", re.S)
-_WORDS = (
-    "key", "keys", "psk", "ppsk", "secret", "secrets", "password", "passwd", "passphrase", "pass", "pwd", "pin",
-    "token", "credential", "credentials", "wep", "sae",
-)  # fmt: skip
-_SECRET_NAME = re.compile(
-    rf"(?:^|[_\-. ])(?:{'|'.join(_WORDS)})\d*(?:$|[_\-. ])|(?:password|passphrase|secret|privatekey|authtoken)",
-    re.I,
-)
-# Names that contain such a word and hold nothing secret.
-_HARMLESS = re.compile(
-    r"(?:^|[_\-.])pub(?:lic)?[_\-]?key|key_?(?:length|size|id|path|mgmt|usage|type|direction|file)|_path(?:_|$)|"
-    r"token_?(?:type|expires?)|pass_?(?:through|ive)|mac_?key|key_mgmt|hostkey|authorized_keys|^keys?_name$",
-    re.I,
-)
-# `option key 'x'`, `list password 'x'`, `key = x`, `password: x`
-_SETTING = re.compile(
-    r"^(?P<head>[ \t+\- ]*(?:(?:option|list)[ \t]+)?"
-    r"(?P<quote>['\"]?)(?P<name>[\w.\-]+)(?P=quote)[ \t]*(?:[=:][ \t]*|[ \t]+))"
-    r"(?P<value>'(?:[^']|'\\'')*'|\"[^\"]*\"|[^\n'\"]+?)(?P<tail>,?[ \t\r]*)$",
-    re.M,
-)
+from core.private_keys import is_private_key, private_keys_replaced
+from core.secret_names import MARK, is_mark, is_secret_beneath, is_secret_name, is_secret_place, mark_of
+from core.secret_text import Names, text_hidden
 
-
-_VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
-Names = frozenset[str] | set[str]
-
-
-def is_secret_name(name: str) -> bool:
-    """Tell whether what stands under `name` is a secret.
-
-    >>> [is_secret_name(n) for n in ("key", "wifi_password", "public_key", "monkey", "ssid", "key_length")]
-    [True, True, False, False, False, False]
-    """
-    return bool(_SECRET_NAME.search(name)) and not _HARMLESS.search(name)
-
-
-def mark_of(secret: Any) -> str:
-    """Return the mark shown in place of a secret."""
-    ring = settings.SECRET_KEY.encode()
-    digits = hmac.new(ring, b"redaction:" + str(secret).encode("utf-8", "surrogatepass"), hashlib.sha256)
-    return f"redacted:{digits.hexdigest()[:12]}"
-
-
-def is_mark(value: Any) -> bool:
-    """Tell whether a value is a mark and not a value of its own."""
-    return isinstance(value, str) and MARK.fullmatch(value) is not None
+__all__ = [
+    "MARK", "Names", "is_mark", "is_secret_name", "is_secret_place", "mark_of", "redacted", "redacted_text",
+    "restored", "secrets_in", "variables_of_secrets",
+]  # fmt: skip
+_VARIABLE = re.compile(r"\{\{\s*+(\w*+)\s*+\}\}")
+# What becomes of a value that is no object and no list; told whether its place is secret.
+Leaf = Callable[[Any, bool], Any]
 
 
 def _is_hidden(value: Any) -> bool:
@@ -73,25 +34,62 @@ def _is_hidden(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def secrets_in(tree: Any, *, names: Names = frozenset()) -> list[Any]:
-    """Return every secret value of a tree of dicts and lists."""
+def _visited(tree: Any, leaf: Leaf, names: Names, *, secret: bool = False) -> Any:
+    """Return a copy of a tree with `leaf` applied to its values.
+
+    Secret are the values under a secret name, alone or in lists; those of an object under a secret name, but for the
+    ones whose own name is an ordinary one; and everything under one of `names`. With `secret` everything is.
+    """
+
+    def visit(node: Any, name: str, beneath: bool, everything: bool) -> Any:
+        if isinstance(node, Mapping):
+            beneath = beneath or is_secret_name(name)
+            return {
+                key: visit(
+                    value, name if str(key).isdigit() else str(key), beneath, everything or key in names
+                )
+                for key, value in node.items()
+            }
+        if isinstance(node, list | tuple):
+            return [visit(value, name, beneath, everything) for value in node]
+        return leaf(node, everything or (is_secret_beneath(name) if beneath else is_secret_name(name)))
+
+    return visit(tree, "", False, secret)
+
+
+def _marked(tree: Any, hide: Callable[[Any], Any], names: Names, *, secret: bool = False) -> Any:
+    def leaf(value: Any, is_secret: bool) -> Any:
+        if is_secret and _is_hidden(value):
+            return hide(value)
+        return (
+            private_keys_replaced(value, lambda key, _: str(hide(key))) if isinstance(value, str) else value
+        )
+
+    return _visited(tree, leaf, names, secret=secret)
+
+
+def secrets_in(tree: Any, *, names: Names = frozenset(), secret: bool = False) -> list[Any]:
+    """Return every secret value of a tree of dicts and lists; with `secret`, every value."""
     found: list[Any] = []
 
     def keep(value: Any) -> Any:
         found.append(value)
         return value
 
-    _walk(tree, keep, names)
+    _marked(tree, keep, names, secret=secret)
     return found
 
 
-def redacted(tree: Any, *, names: Names = frozenset()) -> Any:
-    """Return a copy of a tree in which every secret is its mark.
+def redacted(tree: Any, *, names: Names = frozenset(), secret: bool = False) -> Any:
+    """Return a copy of a tree in which every secret is its mark; with `secret`, every value.
 
-    Secret is a value, or every value of a list, under a secret name or one of `names`; and private keys in PEM
-    anywhere.
+    Secret is a value, every value of a list, and of an object all but what has an ordinary name ("id", "type"), under
+    a secret name; everything under one of `names`; and private keys in PEM anywhere.
+
+    >>> redacted({"keys": [{"id": 1, "type": "ed25519"}], "ssid": "x"})
+    {'keys': [{'id': 1, 'type': 'ed25519'}], 'ssid': 'x'}
     """
-    return _walk(tree, mark_of, names)
+    return _marked(tree, mark_of, names, secret=secret)
 
 
 def variables_of_secrets(tree: Any) -> frozenset[str]:
@@ -101,38 +99,14 @@ def variables_of_secrets(tree: Any) -> frozenset[str]:
     ['wifi']
     """
     found: set[str] = set()
-    _variables(tree, found, secret=False)
+
+    def leaf(value: Any, is_secret: bool) -> Any:
+        if is_secret and isinstance(value, str):
+            found.update(_VARIABLE.findall(value))
+        return value
+
+    _visited(tree, leaf, frozenset())
     return frozenset(found)
-
-
-def _variables(tree: Any, found: set[str], *, secret: bool) -> None:
-    if isinstance(tree, Mapping):
-        for name, value in tree.items():
-            _variables(value, found, secret=is_secret_name(str(name)))
-    elif isinstance(tree, list | tuple):
-        for value in tree:
-            _variables(value, found, secret=secret and not isinstance(value, Mapping))
-    elif secret and isinstance(tree, str):
-        found.update(_VARIABLE.findall(tree))
-
-
-def _walk(tree: Any, hide: Callable[[Any], Any], names: Names, *, secret: bool = False) -> Any:
-    if isinstance(tree, Mapping):
-        return {
-            name: _walk(value, hide, names, secret=_is_secret(name, names) and not isinstance(value, Mapping))
-            for name, value in tree.items()
-        }
-    if isinstance(tree, list | tuple):
-        return [_walk(value, hide, names, secret=secret and not isinstance(value, Mapping)) for value in tree]
-    if secret and _is_hidden(tree):
-        return hide(tree)
-    if isinstance(tree, str) and "PRIVATE KEY-----" in tree:
-        return PEM.sub(lambda found: str(hide(found.group())), tree)
-    return tree
-
-
-def _is_secret(name: Any, names: Names) -> bool:
-    return name in names or is_secret_name(str(name))
 
 
 def restored(tree: Any, *, stored: Any, names: Names = frozenset()) -> Any:
@@ -152,26 +126,19 @@ def restored(tree: Any, *, stored: Any, names: Names = frozenset()) -> Any:
             )
         return known[found]
 
-    def visit(node: Any, secret: bool) -> Any:
-        if isinstance(node, Mapping):
-            return {name: visit(value, _is_secret(name, names)) for name, value in node.items()}
-        if isinstance(node, list | tuple):
-            return [visit(value, secret and not isinstance(value, Mapping)) for value in node]
-        if not isinstance(node, str) or not MARK.search(node):
-            return node
-        if secret and is_mark(node):
-            return put_back(node)
+    # In running text only whole private keys have marks.
+    def private_key(found: re.Match[str]) -> str:
+        value = put_back(found.group())
+        if not (isinstance(value, str) and is_private_key(value)):
+            raise ValidationError(f"{found.group()} stands for a secret that does not belong here.")
+        return value
 
-        # In running text only whole private keys have marks.
-        def pem(found: re.Match[str]) -> str:
-            value = put_back(found.group())
-            if not (isinstance(value, str) and PEM.fullmatch(value)):
-                raise ValidationError(f"{found.group()} stands for a secret that does not belong here.")
+    def leaf(value: Any, is_secret: bool) -> Any:
+        if not isinstance(value, str) or not MARK.search(value):
             return value
+        return put_back(value) if is_secret and is_mark(value) else MARK.sub(private_key, value)
 
-        return MARK.sub(pem, node)
-
-    return visit(tree, False)
+    return _visited(tree, leaf, names)
 
 
 def _has_mark(tree: Any) -> bool:
@@ -185,24 +152,24 @@ def _has_mark(tree: Any) -> bool:
 def redacted_text(text: str, *, secrets: Names = frozenset()) -> str:
     """Return rendered text (UCI, ini, a diff of them) with its secrets as marks.
 
-    Secret are the values of settings with a secret name, private keys in PEM, and every occurrence of `secrets`.
+    Secret are the values of settings with a secret name, private keys in PEM, and `secrets` wherever they occur, also
+    as they are written in UCI, JSON, URLs, HTML and base64. Secrets of less than four characters are only hidden as
+    the whole value of a setting.
 
     >>> redacted_text("\\toption ssid 'x'\\n") == "\\toption ssid 'x'\\n"
     True
+    >>> mark_of("hunter22") in redacted_text("export WIFI_PASSWORD=hunter22")
+    True
     """
-    text = PEM.sub(lambda found: mark_of(found.group()), text)
+    return text_hidden(text, secrets=secrets, quoted=_texts_of_json(text))
 
-    def hide(found: re.Match[str]) -> str:
-        if not is_secret_name(found["name"]):
-            return found.group()
-        value = found["value"]
-        quote = value[0] if value[0] in "'\"" and value[-1] == value[0] and len(value) > 1 else ""
-        plain = value[1:-1].replace("'\\''", "'") if quote else value
-        if not plain or is_mark(plain):
-            return found.group()
-        return f"{found['head']}{quote}{mark_of(plain)}{quote}{found['tail']}"
 
-    text = _SETTING.sub(hide, text)
-    for secret in sorted((s for s in secrets if len(s) >= 4 and not is_mark(s)), key=len, reverse=True):
-        text = text.replace(secret, mark_of(secret))
-    return text
+def _texts_of_json(text: str) -> set[str]:
+    """Return the secret texts of a text that is JSON; they may stand far below the name that makes them secret."""
+    if not text.lstrip()[:1].startswith(("{", "[")):
+        return set()
+    try:
+        found = secrets_in(json.loads(text))
+    except (ValueError, RecursionError):
+        return set()
+    return {secret for secret in found if isinstance(secret, str) and "PRIVATE KEY-----" not in secret}

@@ -109,8 +109,12 @@ def aligned(text: str, shown: str) -> dict[str, str]:
     for mark, following in zip(MARK.findall(shown), between[1:], strict=True):
         end = _end_of(text, place, following, mark)
         if end < 0:
-            break
-        found[mark] = text[place:end].replace("'\\''", "'")
+            # A secret written in another way (base64, JSON) does not show its mark; what follows it may.
+            end = text.find(following, place)
+            if end < 0:
+                break
+        else:
+            found[mark] = text[place:end].replace("'\\''", "'")
         place = end + len(following)
     return found
 

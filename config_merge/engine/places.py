@@ -30,13 +30,19 @@ def archive_path(path: object, *, index: int) -> str:
         raise InvalidConfiguration("a file path must be a string", path=place)
     relative = path.removeprefix("/")
     parts_are_names = all(part not in ("", ".", "..") for part in relative.split("/"))
-    if not parts_are_names or _PATH.fullmatch(_VARIABLE.sub("x", path)) is None:
+    if not parts_are_names or _PATH.fullmatch(_without_variables(path)) is None:
         raise InvalidConfiguration(
             f'Invalid file path "{path}": use letters, numbers, ".", "_", "-" and "/",'
             ' and no empty, "." or ".." part.',
             path=place,
         )
     return relative
+
+
+def _without_variables(path: str) -> str:
+    # Behind the last end of a variable none is looked for: each beginning would read the rest of the path again.
+    end = path.rfind("}}") + 2 if "}}" in path else 0
+    return _VARIABLE.sub("x", path[:end]) + path[end:]
 
 
 def file_mode(mode: object, *, index: int) -> str:

@@ -14,7 +14,7 @@ from config_merge.engine.strict_json import MAX_TEXT, kind, plain_object, requir
 from config_merge.engine.types import Source, Variable, VariableLayer
 
 _CONTAINERS = (dict, list)
-_REFERENCE = re.compile(r"\{\{\s*(\w*)\s*\}\}")
+_REFERENCE = re.compile(r"\{\{\s*+(\w*+)\s*+\}\}")
 
 
 def variables_in_force(layers: Sequence[VariableLayer]) -> dict[str, Variable]:

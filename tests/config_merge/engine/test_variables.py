@@ -1,5 +1,6 @@
 """Variables: precedence, text, and the single pass that puts them in."""
 
+import time
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from config_merge.engine import (
     undefined_variables,
     variables_in_force,
 )
+from config_merge.engine.places import archive_path
 from tests.config_merge.engine.samples import OPENWRT, plain
 
 _ORDER = ("identity", "template", "global", "organization", "group", "device")
@@ -100,3 +102,14 @@ def test_variables_cannot_blow_a_configuration_up() -> None:
 def test_unusable_variables_are_refused(values: Any) -> None:
     with pytest.raises(InvalidVariables):
         evaluated({}, values)
+
+
+def test_variables_that_never_end_take_no_long_time() -> None:
+    started = time.perf_counter()
+    tree = {"general": {"a": "{{" + " " * 100_000, "b": "{{" * 100_000, "c": "{{ a" * 50_000}}
+    assert undefined_variables(tree) == ()
+    for path in ("/" + "{{" * 100_000, "/{{ a }}" + "{{ a" * 50_000):
+        with pytest.raises(InvalidConfiguration):
+            archive_path(path, index=0)
+    assert archive_path("/etc/{{ a }}/{{b}}}}"[:-2], index=0) == "etc/{{ a }}/{{b}}"
+    assert time.perf_counter() - started < 5
