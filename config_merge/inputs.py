@@ -18,8 +18,21 @@ SYSTEM = "system"
 
 
 @dataclass(frozen=True, slots=True)
+class Guest:
+    """What a template of another organization than the device's brings along."""
+
+    organization_id: UUID | None
+    config: Mapping[str, Any] = field(repr=False)
+    default_values: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
-    """Everything one configuration is made of; the engine's arguments, and the model of the operating system."""
+    """Everything one configuration is made of; the engine's arguments, and the model of the operating system.
+
+    `owners` are the organizations of the device and its group, `guests` the templates that belong to others (None:
+    shared ones).
+    """
 
     config_id: UUID
     generation: int
@@ -28,6 +41,9 @@ class Inputs:
     hostname: str
     layers: tuple[Layer, ...]
     variables: tuple[VariableLayer, ...]
+    organization_id: UUID | None = None
+    owners: frozenset[UUID] = frozenset()
+    guests: tuple["Guest", ...] = ()
 
     def effective(self) -> Effective:
         """Merge and substitute; raises EngineError."""
@@ -109,6 +125,7 @@ def build(
     own = {} if device.is_deactivated else config.config
     layers = [template_layer(template) for template in templates]
     layers.append(Layer(source=Source("device", str(device.pk), device.name), config=own))
+    owners = {device.organization_id} | ({group.organization_id} if group is not None else set())
     return Inputs(
         config_id=config.pk,
         generation=config.generation,
@@ -118,6 +135,13 @@ def build(
         layers=tuple(layers),
         variables=variable_layers(
             device=device, templates=templates, organization=organization, group=group, context=config.context
+        ),
+        organization_id=device.organization_id,
+        owners=frozenset(owners),
+        guests=tuple(
+            Guest(template.organization_id, template.config, template.default_values)
+            for template in templates
+            if template.organization_id != device.organization_id
         ),
     )
 

@@ -18,14 +18,14 @@ from config_merge.admin.explain import explain
 from config_merge.admin.form_pages import FormPages
 from config_merge.admin.hidden import (
     hidden_effective,
-    hidden_files,
-    hidden_text,
     inputs_of,
+    known_secrets,
     secret_variable_names,
     secrets_in_files,
 )
 from config_merge.admin.shown import shown_file, unpacked
 from config_merge.engine import EngineError, Source
+from config_merge.hiding import Secrecy, files_hidden, words_hidden
 from config_merge.models import Config, ConfigRevision, Template
 from config_merge.services import configs
 from core.secret_fields import object_secrets
@@ -114,7 +114,7 @@ class DevicePages(FormPages):
                 context["explained"] = explain(hidden, self.sources(request))
                 context["reveal_part"] = "effective" if hidden.secrets else ""
             except EngineError as error:
-                context["engine_error"] = hidden_text(str(error), item)
+                context["engine_error"] = Secrecy().words(item, str(error))
         title = "Effective configuration"
         return self.page(
             request, "admin/config_merge/effective.html", original=device, title=title, **context
@@ -129,7 +129,7 @@ class DevicePages(FormPages):
         config = context["device_config"]
         if config is not None and config.revision is not None:
             context["revision"] = config.revision
-            files = hidden_files(unpacked(config.revision), inputs_of(config))
+            files = files_hidden(unpacked(config.revision), known_secrets(config, config.revision))
             context["files"] = [shown_file(file) for file in files]
             context["reveal_part"] = "files"
         title = "Rendered files"
@@ -169,7 +169,7 @@ class DevicePages(FormPages):
             case "config_context":
                 return object_secrets(config.context, secret_variable_names(item))
             case "files":
-                return secrets_in_files(unpacked(config.revision), item)
+                return secrets_in_files(unpacked(config.revision), known_secrets(config, config.revision))
         try:
             return hidden_effective(item, item.effective()).secrets
         except EngineError:
@@ -184,10 +184,12 @@ class DevicePages(FormPages):
         rows = history.filter(number__in=digits)
         if name == "revision":
             rows = history.filter(number__lte=digits[0]).order_by("-number")[:2]
-        item = inputs_of(Config.objects.filter(device_id=device.pk).first())
+        config = Config.objects.filter(device_id=device.pk).first()
+        # All of them are looked for in each: the pages show differences.
+        secrets = known_secrets(config, *rows)
         found: dict[str, Any] = {}
         for row in rows:
-            found |= secrets_in_files(unpacked(row), item)
+            found |= secrets_in_files(unpacked(row), secrets)
         return found
 
     def activate_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
@@ -244,8 +246,8 @@ def _problems(config: Config | None) -> dict[str, str]:
     """Return what went wrong with a configuration, in words that hold no secret."""
     if config is None or not (config.error_reason or config.problem):
         return {}
-    item = inputs_of(config)
+    secrets = known_secrets(config, config.revision)
     return {
-        "error_reason": hidden_text(config.error_reason, item),
-        "problem": hidden_text(config.problem, item),
+        "error_reason": words_hidden(config.error_reason, secrets),
+        "problem": words_hidden(config.problem, secrets),
     }

@@ -15,9 +15,10 @@ from django.template.loader import render_to_string
 from django.urls import URLPattern, path
 
 from config_merge.admin.shown import diff_lines
+from config_merge.services import job_previews
 from config_merge.services.preview import Preview, TooMany
 from tenancy.admin_base import Refused, ScopedAdmin, refusals
-from tenancy.queries import may_reveal
+from tenancy.disclosure import disclosure_of
 
 # As many as can be computed while a person waits; the same bound as over REST.
 MOST_DEVICES = 1_000
@@ -41,15 +42,17 @@ class ShownGroup:
         return self.count - len(self.devices)
 
 
-def shown_groups(preview: Preview, *, reveal: bool) -> list[ShownGroup]:
+def shown_groups(shown: job_previews.Shown) -> list[ShownGroup]:
     """Return the biggest groups with coloured differences."""
-    shown = []
-    for group in preview.groups[:SHOWN_GROUPS]:
-        text = group.diff if reveal else group.hidden
-        shown.append(
-            ShownGroup(group.count, group.devices, diff_lines(text[:SHOWN_DIFF]), len(text) > SHOWN_DIFF)
+    return [
+        ShownGroup(
+            group["count"],
+            group["devices"],
+            diff_lines(group["diff"][:SHOWN_DIFF]),
+            len(group["diff"]) > SHOWN_DIFF,
         )
-    return shown
+        for group in shown.body["groups"][:SHOWN_GROUPS]
+    ]
 
 
 class EffectPanel(ScopedAdmin):
@@ -107,11 +110,25 @@ class EffectPanel(ScopedAdmin):
             return self._told(request, outcome="invalid", errors=refused.error.messages)
         except TooMany as error:
             return self._told(request, outcome="too_many", count=error.count, most=MOST_DEVICES)
-        organization_id = self.organization_id_of(original if original is not None else form.instance)
-        reveal = may_reveal(request.user, organization_id)
-        groups = shown_groups(preview, reveal=reveal)
-        rest = sum(group.count for group in preview.groups[SHOWN_GROUPS:])
-        return self._told(request, outcome="ok", preview=preview, groups=groups, rest=rest, hidden=not reveal)
+        disclosure = disclosure_of(request)
+        shown = job_previews.shown(job_previews.as_json(preview), disclosure)
+        job_previews.looks_noted(
+            disclosure,
+            shown.owners,
+            of=original,
+            organization_id=self.organization_id_of(original) if original is not None else None,
+        )
+        disclosure.write()
+        texts = [group["diff"] for group in shown.body["groups"]]
+        return self._told(
+            request,
+            outcome="ok",
+            preview=preview,
+            failures=shown.body["failures"],
+            groups=shown_groups(shown),
+            rest=sum(group.count for group in preview.groups[SHOWN_GROUPS:]),
+            hidden=any(text != group.diff for text, group in zip(texts, preview.groups, strict=True)),
+        )
 
     def _told(self, request: HttpRequest, **context: Any) -> dict[str, Any]:
         preview: Preview = context.get("preview", NOTHING)

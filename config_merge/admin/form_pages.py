@@ -19,15 +19,16 @@ from config_merge.admin.hidden import hidden_diff, inputs_of
 from config_merge.admin.revision_pages import RevisionPages
 from config_merge.admin.shown import SHOWN_BYTES, diff_lines
 from config_merge.admin.widgets import template_facts
+from config_merge.carrying import secret_names_of
 from config_merge.engine import EngineError, render, validate
 from config_merge.engine.variables import variables_in_force
-from config_merge.hiding import secret_variables, value_hidden
+from config_merge.hiding import Secrecy, secret_variables, texts_at, value_hidden
 from config_merge.models import Backend, Config, Template
 from config_merge.queries import templates_visible_to
 from config_merge.services import assignment, configs
 from config_merge.services.preview import device_preview
 from core.errors import MusterError
-from core.redaction import is_secret_name
+from core.redaction import is_secret_name, secrets_in
 from devices.models import Device, DeviceGroup, FleetSettings
 from devices.queries import groups_visible_to
 from tenancy.admin_base import Refused, refusals
@@ -124,7 +125,9 @@ class FormPages(RevisionPages):
         item = inputs_of(Config.objects.filter(device_id=stored.pk).first()) if stored else None
         parts: list[Any] = [template.config for template in templates]
         parts += [layer.config for layer in item.layers] if item is not None else []
-        return JsonResponse({"variables": self._described(request, layers, parts)})
+        carriers = {name for tree in parts for name in secret_variables(tree)}
+        carriers |= secret_names_of([organization.pk])
+        return JsonResponse({"variables": self._described(request, layers, carriers)})
 
     def _templates(self, request: HttpRequest, organization: Organization) -> list[Template]:
         keys = []
@@ -137,10 +140,9 @@ class FormPages(RevisionPages):
         rows = usable.in_bulk()
         return [rows[key] for key in dict.fromkeys(keys) if key in rows]
 
-    def _described(
-        self, request: HttpRequest, layers: Any, configurations: list[Any]
-    ) -> list[dict[str, Any]]:
-        carriers = {name for tree in configurations for name in secret_variables(tree)}
+    def _described(self, request: HttpRequest, layers: Any, carriers: set[str]) -> list[dict[str, Any]]:
+        secrets = {str(value) for layer in layers for value in secrets_in(layer.values)}
+        secrets |= {text for layer in layers[1:] for text in texts_at(layer.values, carriers)}
         link = self.sources(request)
         try:
             variables = variables_in_force(layers)
@@ -153,7 +155,7 @@ class FormPages(RevisionPages):
                 "title": LAYER_TITLES.get(source.layer, source.layer),
                 "name": source.name,
                 "link": link(source),
-                "value": plain(value_hidden(value, (), secret=secret)),
+                "value": plain(value_hidden(value, secrets, secret=secret)),
             }
 
         answer = []
@@ -237,11 +239,13 @@ def _new_device(form: Any) -> dict[str, Any]:
         organization=fleet.context if fleet else {},
         group=device.group,
     )
+    secrecy = Secrecy()
     try:
         tree = item.effective().tree
         validate(backend=item.backend, tree=tree)
         files = render(backend=item.backend, tree=tree, os=item.os).files
     except EngineError as error:
         named = CONFIG_PARTS["config"]
-        raise ValidationError({named: [str(error)]}) from error
-    return {"new": True, "groups": [diff_lines(hidden_diff((), files, item)[:SHOWN_BYTES])]}
+        raise ValidationError({named: [secrecy.words(item, str(error))]}) from error
+    text = hidden_diff((), files, secrecy.secrets(item))
+    return {"new": True, "groups": [diff_lines(text[:SHOWN_BYTES])]}

@@ -3,24 +3,24 @@
 Invariant: a page is built from the hidden form only, for everybody; who may see secrets asks for them afterwards.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from config_merge import inputs
 from config_merge.engine import Effective, File, Leaf, Variable, diff_files
 from config_merge.hiding import (
+    Secrecy,
     files_hidden,
+    history_secrets,
     secret_path,
     secret_variables,
-    secrets_of,
-    text_hidden,
     tree_hidden,
     value_hidden,
     variables_hidden,
 )
 from config_merge.inputs import Inputs
-from config_merge.models import Config
+from config_merge.models import Config, ConfigRevision
 from core.redaction import MARK, is_mark, mark_of
 
 
@@ -40,10 +40,16 @@ def inputs_of(config: Config | None) -> Inputs | None:
     return found[0] if found else None
 
 
+def known_secrets(config: Config | None, *revisions: ConfigRevision | None) -> frozenset[str]:
+    """Return the secrets that a configuration, or revisions of it, may show."""
+    return history_secrets(config, filter(None, revisions)) if config is not None else frozenset()
+
+
 def hidden_effective(item: Inputs, effective: Effective) -> Hidden:
     """Return an effective configuration without secrets: by place, by variable, and by value in other texts."""
-    secrets = secrets_of(item)
-    carriers = variables_hidden(effective) | secret_variable_names(item)
+    secrecy = Secrecy()
+    secrets = secrecy.secrets(item)
+    carriers = variables_hidden(effective) | secret_variable_names(item) | secrecy.names(item.organization_id)
     left_out: dict[str, Any] = {mark_of(secret): secret for secret in secrets}
 
     def hide(value: Any, *, secret: bool) -> Any:
@@ -71,25 +77,18 @@ def secret_variable_names(item: Inputs) -> set[str]:
     return {name for layer in item.layers for name in secret_variables(layer.config)}
 
 
-def hidden_files(files: Sequence[File], item: Inputs | None) -> tuple[File, ...]:
-    """Return rendered files without secrets; `item` is what the device is made of now."""
-    return files_hidden(files, secrets_of(item) if item is not None else ())
-
-
-def hidden_diff(old: Sequence[File], new: Sequence[File], item: Inputs | None) -> str:
+def hidden_diff(old: Sequence[File], new: Sequence[File], secrets: Iterable[str]) -> str:
     """Return what differs, without secrets: the files lose them first, so that no half of a key is left."""
-    return diff_files(hidden_files(old, item), hidden_files(new, item))
+    known = frozenset(secrets)
+    return diff_files(files_hidden(old, known), files_hidden(new, known))
 
 
-def hidden_text(text: str, item: Inputs | None) -> str:
-    """Return a message, a device's words or an engine's error, without secrets."""
-    return text_hidden(text, secrets_of(item) if item is not None else ())
-
-
-def secrets_in_files(files: Sequence[File], item: Inputs | None) -> dict[str, Any]:
+def secrets_in_files(files: Sequence[File], secrets: Iterable[str]) -> dict[str, Any]:
     """Return what each mark in the hidden files stands for."""
-    found: dict[str, Any] = {mark_of(secret): secret for secret in (secrets_of(item) if item else ())}
-    for file, shown in zip(files, hidden_files(files, item), strict=True):
+    known = frozenset(secrets)
+    found: dict[str, Any] = {mark_of(secret): secret for secret in known}
+    for file, shown in zip(files, files_hidden(files, known), strict=True):
+        found |= aligned(file.path, shown.path) | aligned(file.mode, shown.mode)
         if file.contents != shown.contents:
             found |= aligned(file.contents.decode(), shown.contents.decode())
     return found

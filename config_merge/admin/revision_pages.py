@@ -13,8 +13,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.http import urlencode
 
-from config_merge.admin.hidden import hidden_diff, hidden_files, inputs_of
+from config_merge.admin.hidden import hidden_diff, known_secrets
 from config_merge.admin.shown import SHOWN_BYTES, diff_lines, shown_file, side_by_side, unpacked
+from config_merge.hiding import files_hidden
 from config_merge.models import Config, ConfigRevision
 from config_merge.queries import revisions_of
 from config_merge.services import revisions as history
@@ -31,7 +32,7 @@ LARGEST = 2**31
 def _difference(
     old: ConfigRevision | None, new: ConfigRevision | None, config: Config | None
 ) -> dict[str, Any]:
-    text = hidden_diff(unpacked(old), unpacked(new), inputs_of(config))
+    text = hidden_diff(unpacked(old), unpacked(new), known_secrets(config, old, new))
     lines = diff_lines(text[:SHOWN_BYTES])
     return {
         "diff": lines,
@@ -106,7 +107,7 @@ class RevisionPages(SecretsAdmin):
             return self._no_revision(request, pk, number)
         previous = known.filter(number__lt=number).order_by("-number").first()
         head = self.head(request, device, tab="revisions")
-        item = inputs_of(head["device_config"])
+        secrets = known_secrets(head["device_config"], revision)
         following = known.filter(number__gt=number).order_by("number").values_list("number", flat=True)
         context = {
             **head,
@@ -114,7 +115,7 @@ class RevisionPages(SecretsAdmin):
             "revision": revision,
             "previous": previous,
             "following": following.first(),
-            "files": [shown_file(file) for file in hidden_files(unpacked(revision), item)],
+            "files": [shown_file(file) for file in files_hidden(unpacked(revision), secrets)],
             "reveal_part": f"revision:{number}",
             "may_restore": head["may_edit"] and not device.is_deactivated,
         }

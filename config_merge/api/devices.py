@@ -30,7 +30,6 @@ from tenancy.api import base
 from tenancy.api.problems import worded, worded_for
 from tenancy.api.secrets import require_reveal
 from tenancy.disclosure import disclosure_of
-from tenancy.queries import may_reveal
 
 DEACTIVATED = "The device is deactivated."
 
@@ -240,9 +239,13 @@ class DeviceEffectiveView(_OfDevice):
     def get(self, request: Request, pk: str) -> Response:
         """Show every value of the effective configuration with its source and what it shadows."""
         config = self.config()
+        disclosure, owner = disclosure_of(request), config.device.organization_id
         with engine_errors():
             for item in inputs.load([config]):
-                body = effective_body(item, reveal=may_reveal(request.user, config.device.organization_id))
+                body = effective_body(item, reveal=disclosure.may(owner))
+                if disclosure.may(owner):
+                    # Its variables hold the device's key at least.
+                    disclosure.note(config.device, organization_id=owner)
                 return Response(body)
         raise Http404("The device has no configuration.")
 

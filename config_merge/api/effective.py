@@ -10,8 +10,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from config_merge.engine import Leaf, Source, Variable
-from config_merge.hiding import secret_path, secrets_of, tree_hidden, value_hidden, variables_hidden
+from config_merge.engine import EngineError, Leaf, Source, Variable
+from config_merge.hiding import Secrecy, secret_path, tree_hidden, value_hidden, variables_hidden
 from config_merge.inputs import Inputs
 
 
@@ -80,10 +80,17 @@ def _as_it_is(value: Any) -> Any:
 
 
 def effective_body(item: Inputs, *, reveal: bool) -> dict[str, Any]:
-    """Return the body of `EffectiveSerializer`, leaves by pointer and variables by name. Raises EngineError."""
-    effective = item.effective()
-    secrets = frozenset() if reveal else frozenset(secrets_of(item))
-    carriers = frozenset() if reveal else frozenset(variables_hidden(effective))
+    """Return the body of `EffectiveSerializer`, leaves by pointer and variables by name.
+
+    Raises EngineError, whose words hold no secret.
+    """
+    secrecy = Secrecy()
+    try:
+        effective = item.effective()
+    except EngineError as error:
+        raise EngineError(secrecy.words(item, str(error))) from error
+    secrets = frozenset() if reveal else secrecy.secrets(item)
+    carriers = frozenset() if reveal else variables_hidden(effective) | secrecy.names(item.organization_id)
 
     def shown(secret: bool) -> Shown:
         return _as_it_is if reveal else lambda value: value_hidden(value, secrets, secret=secret)

@@ -27,8 +27,9 @@ from tenancy.api import base
 from tenancy.api.fields import VisibleField
 from tenancy.api.filters import TenantFilter
 from tenancy.api.problems import worded_for
+from tenancy.disclosure import disclosure_of
 from tenancy.models import Organization
-from tenancy.queries import may_reveal, organization_ids_where, organizations_visible_to
+from tenancy.queries import organization_ids_where, organizations_visible_to
 
 MOST_IDS = 10_000
 BATCHES = [choice for choice in Job.Kind.choices if choice[0] != Job.Kind.PREVIEW]
@@ -190,10 +191,13 @@ class _Jobs(base.TenantView):
         """Print a job as the database has it now."""
         fresh = Job.objects.get(pk=job.pk)
         (fresh,) = with_progress([fresh])
-        reveal = may_reveal(self.request.user, fresh.organization_id)
         body = JobSerializer(fresh, context=self.get_serializer_context()).data
-        result = job_previews.shown(fresh.result, reveal=reveal) if fresh.result else None
-        return Response({**body, "result": result}, status=code)
+        if not fresh.result:
+            return Response({**body, "result": None}, status=code)
+        disclosure = disclosure_of(self.request)
+        shown = job_previews.shown(fresh.result, disclosure)
+        job_previews.looks_noted(disclosure, shown.owners, of=fresh, organization_id=fresh.organization_id)
+        return Response({**body, "result": shown.body}, status=code)
 
 
 class JobListView(_Jobs, mixins.ListModelMixin):

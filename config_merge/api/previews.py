@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
+from django.db import models
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import exceptions, serializers, status
@@ -23,7 +24,7 @@ from devices.models import Device, DeviceGroup, FleetSettings
 from devices.queries import fleet_settings_visible_to
 from tenancy.api import base
 from tenancy.api.problems import worded_for
-from tenancy.queries import may_reveal
+from tenancy.disclosure import disclosure_of
 
 # Above this many devices the answer is a job to look at later.
 WAITED_FOR = 1000
@@ -92,24 +93,33 @@ class _Previews(base.TenantView):
         self,
         ask: Ask,
         *,
+        of: models.Model | None,
         organization_id: UUID | None,
         kind: str,
-        pk: UUID | None,
         changes: Mapping[str, Any],
         delete: bool = False,
     ) -> Response:
-        """Return the preview, or the job that will have it."""
+        """Return the preview of a change of `of`, or the job that will have it."""
         user: Any = self.request.user
         try:
             found = ask(WAITED_FOR)
         except preview.TooMany as many:
+            pk = of.pk if of is not None else None
             proposal = job_previews.packed(kind=kind, pk=pk, changes=changes, delete=delete)
             job = jobs.preview_job_create(
                 proposal=proposal, organization_id=organization_id, creator=user, total=many.count
             )
             return Response({"job": str(job.pk)}, status=status.HTTP_202_ACCEPTED)
-        reveal = may_reveal(user, organization_id)
-        return Response(job_previews.shown(job_previews.as_json(found), reveal=reveal))
+        return self.told(found, of=of, organization_id=organization_id)
+
+    def told(
+        self, found: preview.Preview, *, of: models.Model | None, organization_id: UUID | None
+    ) -> Response:
+        """Return the preview as the caller may see it, and note which secrets it shows."""
+        disclosure = disclosure_of(self.request)
+        shown = job_previews.shown(job_previews.as_json(found), disclosure)
+        job_previews.looks_noted(disclosure, shown.owners, of=of, organization_id=organization_id)
+        return Response(shown.body)
 
     def is_deletion(self) -> bool:
         """Tell whether the preview is of a deletion."""
@@ -139,9 +149,9 @@ class TemplatePreviewView(_Previews):
         with worded_for(Template):
             return self.answered(
                 lambda limit: preview.template_preview(template, sent, delete=delete, limit=limit),
+                of=template,
                 organization_id=template.organization_id,
                 kind="template",
-                pk=template.pk,
                 changes=sent,
                 delete=delete,
             )
@@ -165,9 +175,9 @@ class NewTemplatePreviewView(_Previews):
         with worded_for(Template):
             return self.answered(
                 lambda limit: preview.template_preview(None, sent, limit=limit),
+                of=None,
                 organization_id=organization.pk if organization else None,
                 kind="template",
-                pk=None,
                 changes=sent,
             )
 
@@ -195,9 +205,9 @@ class GroupPreviewView(_Previews):
         with worded_for(DeviceGroup):
             return self.answered(
                 lambda limit: preview.group_preview(group, sent, delete=delete, limit=limit),
+                of=group,
                 organization_id=group.organization_id,
                 kind="group",
-                pk=group.pk,
                 changes=sent,
                 delete=delete,
             )
@@ -221,9 +231,9 @@ class VariablesPreviewView(_Previews):
         with worded_for(FleetSettings):
             return self.answered(
                 lambda limit: preview.organization_variables_preview(settings, context, limit=limit),
+                of=settings,
                 organization_id=settings.pk,
                 kind="variables",
-                pk=settings.pk,
                 changes={"context": context},
             )
 
@@ -255,7 +265,4 @@ class DevicePreviewView(_Previews):
         sent = self.valid(self.get_serializer(device, data=request.data, partial=True))
         with device_errors():
             found = preview.device_preview(device, sent)
-        # A device that moves takes on what its new organization says.
-        owners = {device.organization_id, sent.get("organization", device.organization).pk}
-        reveal = all(may_reveal(request.user, owner) for owner in owners)
-        return Response(job_previews.shown(job_previews.as_json(found), reveal=reveal))
+        return self.told(found, of=device, organization_id=device.organization_id)

@@ -15,18 +15,17 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config_merge import inputs
 from config_merge.api.devices import device_errors
 from config_merge.api.serializers import RevisionSerializer
 from config_merge.engine import File, diff_files
-from config_merge.hiding import files_hidden, revision_secrets, secrets_of
+from config_merge.hiding import files_hidden, history_secrets
 from config_merge.models import Config, ConfigRevision
 from config_merge.queries import files_in
 from config_merge.services.revisions import revision_restore
 from devices.models import Device
 from devices.queries import devices_visible_to
 from tenancy.api import base
-from tenancy.queries import may_reveal
+from tenancy.disclosure import disclosure_of
 
 NUMBERS = [OpenApiParameter("n", int, OpenApiParameter.PATH, description="The revision's number.")]
 
@@ -86,14 +85,16 @@ class _Revisions(base.TenantView):
         return found
 
     def files(self, device: Device, *revisions: ConfigRevision) -> list[tuple[File, ...]]:
-        """Return the files of revisions as the caller may see them."""
+        """Return the files of revisions as the caller may see them, and note it when there are secrets in them."""
         held = [_unpacked(revision) for revision in revisions]
-        if may_reveal(self.request.user, device.organization_id):
-            return held
-        secrets = {secret for revision in revisions for secret in revision_secrets(revision.inputs)}
-        for item in inputs.load(Config.objects.filter(device=device)):
-            secrets |= secrets_of(item)
-        return [files_hidden(files, secrets) for files in held]
+        config = Config.objects.select_related("device").get(device=device)
+        secrets = history_secrets(config, revisions)
+        hidden = [files_hidden(files, secrets) for files in held]
+        disclosure = disclosure_of(self.request)
+        if hidden == held or not disclosure.may(device.organization_id):
+            return hidden
+        disclosure.note(device, organization_id=device.organization_id)
+        return held
 
 
 def _unpacked(revision: ConfigRevision) -> tuple[File, ...]:
@@ -126,7 +127,7 @@ class RevisionView(_Revisions):
         """Show one revision with its files."""
         device = self.get_object()
         revision = self.revision(device, n)
-        reveal = may_reveal(request.user, device.organization_id)
+        reveal = disclosure_of(request).may(device.organization_id)
         (files,) = self.files(device, revision)
         body = {
             **RevisionSerializer(revision).data,

@@ -5,6 +5,7 @@ computes the stored ones, so a preview cannot disagree with what the change does
 """
 
 import hashlib
+import logging
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +16,13 @@ from uuid import UUID
 from django.core.exceptions import ImproperlyConfigured
 
 from config_merge.engine import Artefact, EngineError, File, diff_files, render, validate
-from config_merge.hiding import files_hidden, secrets_of, text_hidden
+from config_merge.hiding import Secrecy, files_hidden, hidden_once_more, revision_secrets
 from config_merge.inputs import Inputs, Standing, standings
 from config_merge.models import Config
 from config_merge.queries import files_in
 from config_merge.services.recompute import UNEXPECTED
 
+logger = logging.getLogger(__name__)
 CHUNK = 200
 SHOWN_GROUPS = 50
 SHOWN_DEVICES = 20
@@ -36,10 +38,11 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """A device in words."""
+    """A device in words, and whose it is."""
 
     device_id: UUID
     name: str
+    organization_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Failure:
     device_id: UUID
     name: str
     message: str
+    organization_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +60,17 @@ class DiffGroup:
     """Devices to which the same happens; `devices` are the first twenty of them.
 
     `diff` is the unified diff of the first device's files (without context lines), `hidden` the same with secrets as
-    marks: redacting the files and not the diff is what finds a private key of which only a part changed. The last
-    group may sum up what was too much to show; its texts are empty.
+    marks: redacting the files and not the diff is what finds a private key of which only a part changed. `owners`
+    are the organizations whose secrets may stand in the diff (None: shared objects), `tenants` those of the devices.
+    The last group may sum up what was too much to show; its texts are empty.
     """
 
     count: int
     devices: tuple[Affected, ...]
     diff: str = field(repr=False)
     hidden: str = field(repr=False, default="")
+    owners: frozenset[UUID | None] = frozenset()
+    tenants: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,8 @@ class _Group:
     devices: list[Affected] = field(default_factory=list)
     diff: str = ""
     hidden: str = ""
+    owners: set[UUID | None] = field(default_factory=set)
+    tenants: set[UUID] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -94,6 +103,7 @@ class Tally:
     unchanged: int = 0
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)
+    secrecy: Secrecy = field(default_factory=Secrecy, repr=False)
     _groups: dict[bytes, _Group] = field(default_factory=dict)
     _rest: _Group = field(default_factory=_Group)
 
@@ -104,7 +114,8 @@ class Tally:
 
     def add(self, now: Standing | None, then: Standing) -> None:
         """Compare one device; `now` is None when it has no configuration yet."""
-        who = Affected(then.device.pk, now.device.name if now else then.device.name)
+        held = now.device if now else then.device
+        who = Affected(then.device.pk, held.name, held.organization_id)
         wanted = then.inputs()
         outcome = _computed(wanted)
         if isinstance(outcome, str):
@@ -116,7 +127,7 @@ class Tally:
 
     def _compare(self, who: Affected, now: Standing | None, wanted: Inputs, outcome: "_Computed") -> None:
         current = now.inputs() if now else None
-        old, new = _current_files(now, current), outcome.artefact.files
+        (old, kept), new = _current_files(now, current), outcome.artefact.files
         if {file.path: file for file in old} == {file.path: file for file in new}:
             self.unchanged += 1
             return
@@ -130,20 +141,31 @@ class Tally:
         key = hashlib.sha256(_PLACE.sub("@@", diff).encode("utf-8", "surrogatepass")).digest()
         group = self._groups.get(key)
         if group is None and len(self._groups) < KEPT_DIFFS:
-            secrets = secrets_of(wanted) | (secrets_of(current) if current else set())
+            secrets = self._secrets(wanted, current) | kept
             hidden = diff_files(files_hidden(old, secrets), files_hidden(new, secrets), context=0)
             group = self._groups[key] = _Group(diff=diff, hidden=hidden)
+        elif group is not None:
+            # What is no secret of the first device may be one of this.
+            group.hidden = hidden_once_more(group.hidden, self._secrets(wanted, current) | kept)
         group = group or self._rest
         group.count += 1
+        group.tenants.add(who.organization_id)
+        for item in (wanted, current):
+            if item is not None:
+                group.owners |= self.secrecy.owners(item)
+                group.tenants |= item.owners
         if len(group.devices) < SHOWN_DEVICES:
             group.devices.append(who)
+
+    def _secrets(self, wanted: Inputs, current: Inputs | None) -> frozenset[str]:
+        return self.secrecy.secrets(wanted) | (self.secrecy.secrets(current) if current else frozenset())
 
     def fail(self, who: Affected, message: str, item: Inputs | None = None) -> None:
         """Count a device that would not get a valid configuration; no message quotes a secret."""
         self.failed += 1
         if len(self.failures) < SHOWN_FAILURES:
-            shown = text_hidden(message, secrets_of(item)) if item else message
-            self.failures.append(Failure(who.device_id, who.name, shown))
+            shown = self.secrecy.words(item, message) if item else message
+            self.failures.append(Failure(who.device_id, who.name, shown, who.organization_id))
 
     def result(self) -> Preview:
         """Return the sums; what does not fit among the groups that are shown is summed up in a last one."""
@@ -153,13 +175,21 @@ class Tally:
         for group in (*ranked[SHOWN_GROUPS:], self._rest):
             rest.count += group.count
             rest.devices += group.devices[: SHOWN_DEVICES - len(rest.devices)]
+            rest.tenants |= group.tenants
         return Preview(
             total=self.total,
             changed=self.changed,
             unchanged=self.unchanged,
             failed=self.failed,
             groups=tuple(
-                DiffGroup(group.count, tuple(group.devices), group.diff, group.hidden)
+                DiffGroup(
+                    group.count,
+                    tuple(group.devices),
+                    group.diff,
+                    group.hidden,
+                    frozenset(group.owners),
+                    frozenset(group.tenants),
+                )
                 for group in (*shown, rest)
                 if group.count
             ),
@@ -180,6 +210,10 @@ def _computed(item: Inputs) -> _Computed | str:
         return _Computed(render(backend=item.backend, tree=tree, os=item.os), tree)
     except EngineError as error:
         return str(error)
+    except Exception:
+        # Whatever is wrong with one device's data must not stop the other devices' turn.
+        logger.exception("a configuration cannot be previewed", extra={"config": str(item.config_id)})
+        return UNEXPECTED
 
 
 def _refused(item: Inputs, tree: dict[str, Any]) -> str:
@@ -195,18 +229,23 @@ def _is_held(config: Config, artefact: Artefact) -> bool:
     return not config.is_stale and not config.problem and artefact.md5 == config.checksum
 
 
-def _current_files(now: Standing | None, current: Inputs | None) -> Sequence[File]:
-    """Return the files the device gets as things stand; of one that cannot be computed, those it got last."""
+def _current_files(now: Standing | None, current: Inputs | None) -> tuple[Sequence[File], frozenset[str]]:
+    """Return the files the device gets as things stand; of one that cannot be computed, those it got last.
+
+    Beside them the secrets that those last files hold and that may be no others' any more.
+    """
     if now is None or current is None:
-        return ()
+        return (), frozenset()
     outcome = _computed(current)
     if isinstance(outcome, _Computed):
-        return outcome.artefact.files
+        return outcome.artefact.files, frozenset()
     revision = now.config.revision
+    if revision is None:
+        return (), frozenset()
     try:
-        return files_in(bytes(revision.artefact)) if revision is not None else ()
+        return files_in(bytes(revision.artefact)), revision_secrets(revision.inputs)
     except (tarfile.TarError, OSError):
-        return ()
+        return (), frozenset()
 
 
 def compared(
@@ -214,8 +253,11 @@ def compared(
 ) -> None:
     """Add the configurations to the tally, chunk by chunk; `progress` is told how many are done."""
     for start in range(0, len(config_ids), CHUNK):
-        for now in _read(config_ids[start : start + CHUNK], tally):
+        chunk = list(_read(config_ids[start : start + CHUNK], tally))
+        tally.secrecy.learn({now.device.organization_id for now in chunk})
+        for now in chunk:
             tally.add(now, proposal(now))
+        tally.secrecy.forget()
         if progress is not None:
             progress(min(start + CHUNK, len(config_ids)))
 
@@ -229,8 +271,8 @@ def _read(config_ids: Sequence[UUID], tally: Tally) -> Iterator[Standing]:
             for config_id in config_ids:
                 yield from _read([config_id], tally)
             return
-        rows = Config.objects.filter(pk__in=config_ids).values_list("device_id", "device__name")
-        for device_id, name in rows:
-            tally.fail(Affected(device_id, name), UNEXPECTED)
+        rows = Config.objects.filter(pk__in=config_ids)
+        for row in rows.values_list("device_id", "device__name", "device__organization_id"):
+            tally.fail(Affected(*row), UNEXPECTED)
         return
     yield from found

@@ -15,6 +15,7 @@ from django.db.models import Q
 
 from config_merge import inputs
 from config_merge.engine import EngineError, render, validate
+from config_merge.hiding import Secrecy
 from config_merge.models import Backend, Cause, Config, Status, Template
 from config_merge.services import assignment, deleted, recompute, stale, telling
 from config_merge.status import move
@@ -39,7 +40,10 @@ def check_templates(device: Device, templates: Sequence[Template]) -> None:
 
 
 def check_effective(config: Config) -> None:
-    """Validate the merged configuration as the device would get it. Raises ValidationError on `__all__`."""
+    """Validate the merged configuration as the device would get it. Raises ValidationError on `__all__`.
+
+    What the engine says is told without secrets: whoever edits a device need not know those of its templates.
+    """
     for item in inputs.load([config]):
         try:
             tree = item.effective().tree
@@ -47,7 +51,8 @@ def check_effective(config: Config) -> None:
             # The schema does not know everything the renderer refuses (an IPv4 mask of 99, for one).
             render(backend=item.backend, tree=tree, os=item.os)
         except EngineError as error:
-            raise ValidationError({NON_FIELD_ERRORS: [str(error)]}) from error
+            words = Secrecy().words(item, str(error))
+            raise ValidationError({NON_FIELD_ERRORS: [words]}) from error
 
 
 @transaction.atomic

@@ -4,7 +4,8 @@ A proposal is the keywords of a service with objects replaced by their ids; what
 the preview. Proposal and result hold configurations, so their columns are encrypted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +14,12 @@ from django.db import models
 
 from config_merge.models import Job, Template
 from config_merge.services import preview
-from config_merge.services.comparison import Preview, Progress
+from config_merge.services.comparison import Affected, Failure, Preview, Progress
 from core.errors import NotFound
 from devices.models import DeviceGroup, FleetSettings
+from tenancy.disclosure import Disclosure
 from tenancy.models import Organization
+from tenancy.queries import roles_of
 
 _RELATED: dict[str, type[models.Model]] = {"organization": Organization, "group": DeviceGroup}
 
@@ -68,7 +71,7 @@ def computed(job: Job, *, progress: Progress | None = None) -> tuple[int, dict[s
 
 
 def as_json(found: Preview) -> dict[str, Any]:
-    """Return a preview with both texts of each diff; `shown` chooses for a reader."""
+    """Return a preview with both texts of each diff and whose they are; `shown` chooses for a reader."""
     return {
         "total": found.total,
         "changed": found.changed,
@@ -77,30 +80,83 @@ def as_json(found: Preview) -> dict[str, Any]:
         "groups": [
             {
                 "count": group.count,
-                "devices": [{"id": str(device.device_id), "name": device.name} for device in group.devices],
+                "devices": [_named(device) for device in group.devices],
                 "diff": group.diff,
                 "hidden": group.hidden,
+                "owners": sorted(str(owner) if owner else "" for owner in group.owners),
+                "tenants": sorted(map(str, group.tenants)),
             }
             for group in found.groups
         ],
-        "failures": [
-            {"id": str(failure.device_id), "name": failure.name, "message": failure.message}
-            for failure in found.failures
-        ],
+        "failures": [_named(failure) | {"message": failure.message} for failure in found.failures],
     }
 
 
-def shown(stored: Mapping[str, Any], *, reveal: bool) -> dict[str, Any]:
-    """Return a preview for a reader: with `reveal` the diffs as they are, else with marks for secrets."""
-    groups = [
-        {
-            "count": group["count"],
-            "devices": group["devices"],
-            "diff": group["diff"] if reveal else group["hidden"],
-        }
-        for group in stored["groups"]
-    ]
-    return {**stored, "groups": groups}
+def _named(device: Affected | Failure) -> dict[str, str]:
+    return {
+        "id": str(device.device_id),
+        "name": device.name,
+        "organization": str(device.organization_id),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A preview as one reader gets it; `owners` are the organizations whose secrets are in it (None: shared ones)."""
+
+    body: dict[str, Any] = field(repr=False)
+    owners: frozenset[UUID | None]
+
+
+def shown(stored: Mapping[str, Any], disclosure: Disclosure) -> Shown:
+    """Return a preview for a reader: marks for secrets of organizations, one of which may not be revealed to them.
+
+    Of organizations the reader is not in, devices are only counted.
+    """
+    user, seen = disclosure.user, roles_of(disclosure.user)
+
+    def sees(organization: str) -> bool:
+        return user.is_superuser or UUID(organization) in seen
+
+    def named(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+        known = [row for row in rows if "organization" not in row or sees(row["organization"])]
+        return [{name: row[name] for name in row if name != "organization"} for row in known]
+
+    groups, revealed = [], set[UUID | None]()
+    for group in stored["groups"]:
+        # Results of before owners were kept are for who sees everything.
+        owners = {UUID(owner) if owner else None for owner in group.get("owners", ("",))}
+        tenants = group.get("tenants", ())
+        diff = group["hidden"] if not tenants or any(map(sees, tenants)) else ""
+        if diff != group["diff"] and all(map(disclosure.may, owners)):
+            diff = group["diff"]
+            revealed |= owners
+        groups.append({"count": group["count"], "devices": named(group["devices"]), "diff": diff})
+    body = {**stored, "groups": groups, "failures": named(stored["failures"])}
+    return Shown(body, frozenset(revealed))
+
+
+def looks_noted(
+    disclosure: Disclosure,
+    owners: Iterable[UUID | None],
+    *,
+    of: models.Model | None,
+    organization_id: UUID | None,
+) -> None:
+    """Note that secrets of `owners` were shown in a preview of an object; other organizations are not told of it.
+
+    `of` is None for an object that does not exist yet.
+    """
+    others = set(owners)
+    if of is not None and organization_id in others:
+        disclosure.note(of, organization_id=organization_id)
+        others.discard(organization_id)
+    if of is not None and None in others:
+        disclosure.note(of, organization_id=None)
+    named = [owner for owner in others if owner is not None]
+    if named:
+        for organization in Organization.objects.filter(pk__in=named):
+            disclosure.note(organization, organization_id=organization.pk)
 
 
 def worded(error: Exception) -> str:

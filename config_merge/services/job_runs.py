@@ -2,7 +2,8 @@
 
 Invariants: an item leaves `pending` by a conditional UPDATE in the very transaction that does its work, so it is done
 once, whoever is killed or woken twice. Whoever asked needs the right again when an item's turn comes. A lease keeps
-workers apart; it only saves work, nothing is wrong when two believe they hold it.
+workers apart; it only saves work, nothing is wrong when two believe they hold it. Every job ends: what goes wrong with
+an item fails the item, what goes wrong with the job fails the job.
 """
 
 import logging
@@ -11,8 +12,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.db import DataError, IntegrityError, transaction
+from django.core.exceptions import ValidationError
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q, QuerySet
 
 from config_merge.models import Job, JobItem
@@ -30,6 +31,20 @@ LEASE = timedelta(seconds=60)
 SLICE = timedelta(seconds=5)
 CHUNK = 50
 OPEN = (Job.State.QUEUED, Job.State.RUNNING)
+# A lock held too long, a deadlock, a lost connection: nothing of it is the job's fault.
+DATABASE = (OperationalError, InterfaceError)
+MOST_TRIES = 5
+AGAIN_AFTER = timedelta(seconds=10)
+BUSY = "The database could not do it, however often it was tried; the server's log says more."
+UNEXPECTED = "Something unexpected went wrong; the server's log says more."
+
+
+class _Busy(Exception):
+    """The database could not do an item now."""
+
+    def __init__(self, item: JobItem) -> None:
+        super().__init__(item)
+        self.item = item
 
 
 def run_open() -> int:
@@ -37,30 +52,99 @@ def run_open() -> int:
     waiting = _free(Job.objects.filter(state__in=OPEN)).order_by("created", "id")
     ids = list(waiting.values_list("pk", flat=True))
     for job_id in ids:
-        run(job_id)
+        try:
+            run(job_id)
+        except Exception:
+            # Nothing of it is lost: its lease runs out. The other jobs need not wait for that.
+            logger.exception("a job cannot be worked off", extra={"job": str(job_id)})
+            _reconnect()
     return len(ids)
 
 
 def run(job_id: UUID) -> bool:
-    """Take a job up where it was left, for one slice; tells whether more is left to do.
+    """Take a job up where it was left, for one slice; tells whether more is left to do at once.
 
-    A job that somebody holds, or that has ended, is left alone.
+    A job that somebody holds, or that has ended, is left alone. What goes wrong ends the job, unless it was the
+    database: then it is tried again later, a few times.
     """
     lease = uuid4()
     free = _free(Job.objects.filter(pk=job_id, state__in=OPEN))
     if not free.update(state=Job.State.RUNNING, lease=lease, lease_until=now() + LEASE):
         return False
     Job.objects.filter(pk=job_id, started__isnull=True).update(started=now())
-    job = Job.objects.get(pk=job_id)
+    # What a preview was given may not be readable; only its own turn may fail of that.
+    job = Job.objects.defer("proposal", "result").get(pk=job_id)
     actor = Actor(name=job.creator_name, via="job", user_id=job.creator_id, reason=job.reason)
     with acting_as(actor):
-        if job.kind == Job.Kind.PREVIEW:
-            _preview(job, lease)
-        else:
-            _items(job, lease)
-            if not _pending(job).exists():
-                _finish(job, lease)
-    return bool(Job.objects.filter(pk=job_id, lease=lease).update(lease=None))
+        try:
+            _work(job, lease)
+        except _Busy as busy:
+            return _put_off(job, lease, busy.item)
+        except DATABASE:
+            logger.exception("the database could not do a job", extra={"job": str(job.pk)})
+            return _put_off(job, lease, None)
+        except Exception:
+            logger.exception("a job failed", extra={"job": str(job.pk)})
+            _give_up(job, lease, UNEXPECTED)
+    return _released(job, lease)
+
+
+def _work(job: Job, lease: UUID) -> None:
+    if job.kind == Job.Kind.PREVIEW:
+        _preview(job, lease)
+        return
+    _items(job, lease)
+    if not _pending(job).exists():
+        _finish(job, lease)
+
+
+def _released(job: Job, lease: UUID) -> bool:
+    return bool(Job.objects.filter(pk=job.pk, lease=lease).update(lease=None))
+
+
+def _reconnect() -> None:
+    """Let go of a connection that was lost, so that the next query makes a new one."""
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+
+
+def _put_off(job: Job, lease: UUID, item: JobItem | None) -> bool:
+    """Leave the job, or one item of it, for later; after some tries it fails. Tells whether more is left at once.
+
+    How often the same was tried stands among the job's parameters, under `tries`.
+    """
+    _reconnect()
+    of = item.pk if item is not None else 0
+    known = job.parameters.get("tries", {})
+    count = known.get("count", 0) + 1 if known.get("of") == of else 1
+    if count < MOST_TRIES:
+        tries = {"of": of, "count": count}
+        # The lease is kept: until it runs out nobody takes the job up.
+        _held(job, lease).update(
+            parameters={**job.parameters, "tries": tries}, lease_until=now() + AGAIN_AFTER * count
+        )
+        return False
+    if item is None:
+        _give_up(job, lease, BUSY)
+        return False
+    _settle(item, JobItem.Outcome.FAILED, BUSY)
+    return _released(job, lease)
+
+
+def _give_up(job: Job, lease: UUID, problem: str) -> None:
+    """End a job that cannot go on; what was not done has failed."""
+    with transaction.atomic():
+        if not _closed(job, lease, problem=problem):
+            return
+        JobItem.objects.filter(job_id=job.pk, outcome=JobItem.Outcome.PENDING).update(
+            outcome=JobItem.Outcome.FAILED, message=problem, at=now()
+        )
+    try:
+        with transaction.atomic():
+            _tell(job)
+    except Exception:
+        # It may be the telling that has failed.
+        logger.exception("the end of a job cannot be told", extra={"job": str(job.pk)})
 
 
 def _pending(job: Job) -> QuerySet[JobItem]:
@@ -109,8 +193,11 @@ def _do(job: Job, item: JobItem) -> None:
         _settle(item, JobItem.Outcome.FAILED, str(error))
     except (IntegrityError, DataError):
         _settle(item, JobItem.Outcome.FAILED, "The change conflicts with another object.")
-    except (ImproperlyConfigured, ValueError, TypeError, KeyError):
-        # Stored data of one device that cannot be read must not stop the others' turn.
+    except DATABASE as error:
+        logger.exception("the database could not do an item", extra={"job": str(job.pk), "item": item.pk})
+        raise _Busy(item) from error
+    except Exception:
+        # Whatever is wrong with one device must not stop the others' turn.
         logger.exception("an item of a job failed", extra={"job": str(job.pk), "item": item.pk})
         _settle(item, JobItem.Outcome.FAILED, job_actions.UNEXPECTED)
 
@@ -144,9 +231,18 @@ def _preview(job: Job, lease: UUID) -> None:
 @transaction.atomic
 def _finish(job: Job, lease: UUID) -> None:
     """Close a job all of whose items are done, once."""
-    if not _held(job, lease).update(state=Job.State.FINISHED, finished=now(), lease=None):
-        return
-    job.refresh_from_db()
+    if _closed(job, lease):
+        _tell(job)
+
+
+def _closed(job: Job, lease: UUID, **columns: Any) -> bool:
+    ended = _held(job, lease)
+    return bool(ended.update(state=Job.State.FINISHED, finished=now(), lease=None, **columns))
+
+
+def _tell(job: Job) -> None:
+    """Write down that a job has ended, and tell people."""
+    job.refresh_from_db(fields=["state", "problem", "total"])
     counts = job_counts([job.pk])[job.pk]
     changes = {name: (None, counts[name]) for name in ("done", "failed", "skipped")}
     audit.record("job.finished", job, organization_id=job.organization_id, changes=changes)

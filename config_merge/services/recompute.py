@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ from django.db.models import F, QuerySet
 
 from config_merge import inputs
 from config_merge.engine import Artefact, EngineError, render
+from config_merge.hiding import Secrecy
 from config_merge.models import Config, ConfigRevision, Status
 from config_merge.services import telling
 from config_merge.status import after_computation, clipped_reason, sources_of
@@ -48,13 +49,16 @@ WRITTEN = [
 
 @dataclass(frozen=True, slots=True)
 class Computation:
-    """The outcome for one configuration: an artefact and the device's own part of it, or why there is none."""
+    """The outcome for one configuration: an artefact and what it was made of, or why there is none.
+
+    `problem` is in the engine's words, which may quote secrets; it is stored without them.
+    """
 
     config_id: UUID
     generation: int
     artefact: Artefact | None
-    problem: str = ""
-    own: dict[str, Any] = field(default_factory=dict, repr=False)
+    problem: str = field(default="", repr=False)
+    item: inputs.Inputs | None = field(default=None, repr=False)
 
 
 def stale_configs() -> QuerySet[Config]:
@@ -67,12 +71,12 @@ def compute(item: inputs.Inputs) -> Computation:
     try:
         artefact = render(backend=item.backend, tree=item.effective().tree, os=item.os)
     except EngineError as error:
-        return Computation(item.config_id, item.generation, None, str(error)[:512])
+        return Computation(item.config_id, item.generation, None, str(error), item)
     except Exception:
         # Whatever is wrong with one device's data must not stop the other devices' turn.
         logger.exception("a configuration cannot be computed", extra={"config": str(item.config_id)})
         return Computation(item.config_id, item.generation, None, UNEXPECTED)
-    return Computation(item.config_id, item.generation, artefact, own=item.own())
+    return Computation(item.config_id, item.generation, artefact, item=item)
 
 
 def compute_all(config_ids: Sequence[UUID]) -> list[Computation]:
@@ -178,7 +182,13 @@ def store(computations: Sequence[Computation]) -> int:
         if (config := current.get(item.config_id)) and config.computed_generation < item.generation
     ]
     before = {config.pk: config.status for _, config in news}
-    revisions = [revision for item, config in news if (revision := _apply(item, config))]
+    secrecy = Secrecy()
+    secrecy.learn(
+        item.item.organization_id
+        for item, config in news
+        if item.item is not None and (item.artefact is None or item.artefact.md5 != config.checksum)
+    )
+    revisions = [revision for item, config in news if (revision := _apply(item, config, secrecy))]
     ConfigRevision.objects.bulk_create(revisions)
     bulk_set(
         Config, WRITTEN, [(config.pk, [getattr(config, name) for name in WRITTEN]) for _, config in news]
@@ -188,8 +198,10 @@ def store(computations: Sequence[Computation]) -> int:
     return len(revisions)
 
 
-def _apply(item: Computation, config: Config) -> ConfigRevision | None:
+def _apply(item: Computation, config: Config, secrecy: Secrecy) -> ConfigRevision | None:
     """Move `config` (in memory) to the computed state; returns the revision to write, if the bytes changed."""
+    if item.problem and item.item is not None:
+        item = replace(item, problem=secrecy.words(item.item, item.problem)[:512])
     config.computed_generation = item.generation
     recovered = bool(config.problem) and not item.problem
     config.problem = item.problem
@@ -223,7 +235,15 @@ def _apply(item: Computation, config: Config) -> ConfigRevision | None:
         size=len(artefact.archive),
         cause=config.stale_cause,
         actor_id=config.stale_actor_id,
-        inputs=item.own,
+        inputs=_kept(item.item, secrecy) if item.item is not None else {},
     )
     config.revision_id = revision.pk
     return revision
+
+
+def _kept(item: inputs.Inputs, secrecy: Secrecy) -> dict[str, Any]:
+    """Return what a revision keeps: the device's own part of what it is made of, and every secret that went into it.
+
+    The secrets hide what stands in its files long after they were replaced everywhere else.
+    """
+    return {**item.own(), "secrets": sorted(secrecy.secrets(item))}

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Case, F, QuerySet, Value, When
 
+from config_merge.hiding import reported_words
 from config_merge.models import Config, Status
 from config_merge.services import stale, telling
 from config_merge.status import after_report, clipped_reason
@@ -79,7 +80,7 @@ def _failed(active: QuerySet[Config], report: Report) -> str | None:
     has yet to fetch it.
     """
     wanted = active.filter(checksum=report.checksum) if report.checksum else active
-    reason = clipped_reason(report.reason)
+    reason = clipped_reason(reported_words(report.config_id, report.reason))
     if wanted.exclude(status=Status.ERROR, error_reason=reason).update(
         status=Status.ERROR, error_reason=reason
     ):

@@ -9,6 +9,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import transaction
 
 from config_merge.engine import EngineError, render, resolve, validate
+from config_merge.hiding import template_words
 from config_merge.inputs import template_layer, template_variables
 from config_merge.models import ConfigTemplate, Template, TemplateTag
 from config_merge.services import assignment, stale
@@ -49,7 +50,7 @@ def check_content(template: Template) -> None:
         # The schema does not know everything the renderer refuses (an IPv4 mask of 99, for one).
         render(backend=template.backend, tree=effective.tree)
     except EngineError as error:
-        raise ValidationError({NON_FIELD_ERRORS: [str(error)]}) from error
+        raise ValidationError({NON_FIELD_ERRORS: [template_words(template, str(error))]}) from error
 
 
 def check(template: Template) -> None:

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from config_merge.models import Template
+from config_merge.services import recompute, templates
 from core.redaction import mark_of
 from devices.models import DeviceGroup, FleetSettings
+from tenancy.disclosure import recent
 from tenancy.models import AuditEvent, Organization
 from tests import factories
 from tests.admin.conftest import device_form, page
@@ -143,3 +146,81 @@ def test_a_viewer_neither_previews_nor_restores(staff: Any, device: Any) -> None
     assert viewer.post(page("devices_device_preview", device.pk), device_form(device)).status_code == 403
     assert viewer.get(page("devices_device_restore", device.pk, 1)).status_code == 403
     assert viewer.post(page("devices_device_restore", device.pk, 1)).status_code == 403
+
+
+def test_a_key_that_was_replaced_stays_hidden_in_the_history(staff: Any, device: Any) -> None:
+    template = Template.objects.get(name="Wi-Fi")
+    device = factories.device(template.organization, name="ap-2", config={"templates": [template]})
+    templates.template_update(template, default_values={"phrase": "new-phrase-1", "ssid": "{{ phrase }}"})
+    templates.template_update(template, config={**WIFI, "general": {"description": "{{ phrase }}"}})
+    recompute.drain()
+    templates.template_update(template, default_values={"phrase": "new-phrase-2", "ssid": "x"})
+    recompute.drain()
+    viewer, manager = staff("viewer"), staff("manager")
+    paths = [page("devices_device_revision", device.pk, number) for number in (1, 2, 3)]
+    paths += [page("devices_device_compare", device.pk) + f"?from={old}&to=3" for old in (1, 2)]
+    for path in paths:
+        text = viewer.get(path).content.decode()
+        for secret in (PHRASE, "new-phrase-1", "new-phrase-2"):
+            assert secret not in text, path
+    secrets = revealed(manager, "devices_device", device.pk, "compare:1:3").json()["secrets"]
+    assert {PHRASE, "new-phrase-2"} <= set(secrets.values())
+
+
+def test_a_variable_of_the_organization_is_no_less_secret_to_who_does_not_use_it_as_one(
+    staff: Any, org: Organization
+) -> None:
+    factories.fleet_of(org, context={"phrase": PHRASE, "lan": "10.0.0.1", "said": f"it is {PHRASE}"})
+    factories.template(org, config=WIFI, default_values={"phrase": "weak-secret", "ssid": "x"})
+    spoken = {"general": {"description": "say {{ phrase }}"}, "files": [
+        {"path": "/etc/{{ phrase }}", "mode": "0644", "contents": "x"}
+    ]}  # fmt: skip
+    device = factories.device(org, name="ap-1", config={"config": spoken})
+    blind = staff("operator")
+    factories.without_reveal(blind.user)
+    asked = {"organization": str(org.pk)}
+    pages = [page(f"devices_device_{name}", device.pk) for name in ("effective", "files")]
+    answers = [blind.get(path) for path in (*pages, page("devices_device_revision", device.pk, 1))]
+    variables = blind.get(page("devices_device_system_variables"), asked)
+    assert "10.0.0.1" in variables.content.decode()
+    new = device_form(
+        name="ap-2", mac_address=factories.mac(), organization=str(org.pk), config_config=json.dumps(spoken)
+    )
+    answers += [variables, blind.post(page("devices_device_preview_new"), new)]
+    for answer in answers:
+        assert answer.status_code == 200
+        assert PHRASE not in answer.content.decode() and mark_of(PHRASE) in answer.content.decode()
+    wrong = json.dumps({"general": {"timezone": "{{ phrase }}"}})
+    for path, posted in (
+        (page("devices_device_preview_new"), {**new, "config_config": wrong}),
+        (page("devices_device_preview", device.pk), device_form(device, config_config=wrong, key="")),
+        (page("devices_device_change", device.pk), device_form(device, config_config=wrong, key="")),
+    ):
+        text = blind.post(path, posted).content.decode()
+        assert PHRASE not in text and mark_of(PHRASE) in text, path
+    secrets = revealed(staff("manager"), "devices_device", device.pk, "files").json()["secrets"]
+    assert secrets[mark_of(PHRASE)] == PHRASE
+
+
+def test_an_effect_is_plain_only_for_who_may_see_everyones_secrets_and_that_is_written_down(
+    staff: Any, org: Organization
+) -> None:
+    shared = factories.template(None, config=WIFI, default_values={"phrase": PHRASE, "ssid": "x"})
+    own = factories.template(org, config=WIFI, default_values={"phrase": "own-phrase-1", "ssid": "x"})
+    factories.device(org, config={"templates": [own]})
+    operator = staff("operator")
+    posted = {
+        "name": own.name, "organization": str(org.pk), "backend": "netjsonconfig.OpenWrt", "tags": "", "notes": "",
+        "config": json.dumps(WIFI), "default_values": json.dumps({"phrase": "own-phrase-2", "ssid": "x"}),
+    }  # fmt: skip
+    path = page("config_merge_template_effect", own.pk)
+    recent.forget()
+    assert "own-phrase-2" in operator.post(path, posted).json()["html"]
+    looks = AuditEvent.objects.filter(action="secret.revealed", target_id=str(own.pk))
+    assert [look.organization_id for look in looks] == [org.pk]
+    factories.device(org, config={"templates": [shared, own]})
+    told = operator.post(path, posted).json()
+    assert told["changed"] == 2 and "own-phrase-2" not in told["html"]
+    assert "Secrets are shown as marks" in told["html"]
+    assert "own-phrase-2" in staff(None).post(path, posted).json()["html"]
+    assert {look.organization_id for look in looks.all()} == {org.pk, None}

@@ -5,11 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from config_merge.models import Config, ConfigRevision, ConfigTemplate, Job, JobItem
-from config_merge.services import configs, job_runs, jobs, preview, recompute
+from config_merge.services import configs, job_actions, job_runs, jobs, preview, recompute
 from core.clock import now
 from core.errors import Conflict
 from devices.models import Device
@@ -359,6 +359,134 @@ def test_a_preview_job_whose_object_is_gone_says_so(
     template.delete()
     ran(job)
     assert (job.state, job.problem) == ("finished", "The template is gone.")
+
+
+def test_what_nobody_expected_fails_one_device_and_not_the_job(
+    org: Any, person: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    devices = [factories.configured(org, name=f"ap-{number}") for number in range(3)]
+    job = asked(person, "deactivate", devices)
+    perform = job_actions.perform
+
+    def poisoned(job: Job, device_id: Any, user: Any) -> str:
+        if device_id == devices[1].pk:
+            raise RuntimeError("boom")
+        return perform(job, device_id, user)
+
+    monkeypatch.setattr(job_actions, "perform", poisoned)
+    ran(job)
+    assert job.state == "finished"
+    assert [outcome for outcome, _ in outcomes(job).values()] == ["done", "failed", "done"]
+    assert outcomes(job)["ap-1"][1] == job_actions.UNEXPECTED
+    assert "boom" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["compute", "read", "tell"])
+def test_a_poisonous_job_ends_and_the_others_go_on(
+    org: Any, person: Any, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    proposal = job_runs.job_previews.packed(kind="variables", pk=org.pk, changes={"context": {}})
+    bad = jobs.preview_job_create(proposal=proposal, organization_id=org.pk, creator=person, total=1)
+    good = asked(person, "deactivate", [factories.configured(org, name="ap-1")])
+
+    def boom(*args: Any, **options: Any) -> Any:
+        raise RuntimeError("boom")
+
+    match where:
+        case "compute":
+            monkeypatch.setattr(job_runs.job_previews, "computed", boom)
+        case "read":
+            with connection.cursor() as cursor:
+                cursor.execute("UPDATE config_merge_job SET proposal = 'no token' WHERE kind = 'preview'")
+        case "tell":
+            announce = job_runs._announce
+            picky = lambda job, counts: boom() if job.pk == bad.pk else announce(job, counts)  # noqa: E731
+            monkeypatch.setattr(job_runs, "_announce", picky)
+    assert job_runs.run_open() == 2
+    assert job_runs.run_open() == 0
+    told = Job.objects.defer("proposal").in_bulk([bad.pk, good.pk])
+    assert (told[bad.pk].state, told[bad.pk].problem) == ("finished", job_runs.UNEXPECTED)
+    assert told[good.pk].state == "finished" and outcomes(good) == {"ap-1": ("done", "")}
+
+
+def test_a_job_that_cannot_even_be_taken_up_leaves_the_others_their_turn(
+    org: Any, person: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = [asked(person, "deactivate", [factories.configured(org)]) for _ in range(2)]
+    run = job_runs.run
+
+    def picky(job_id: Any) -> bool:
+        if job_id == chosen[0].pk:
+            raise OperationalError("the connection is gone")
+        return run(job_id)
+
+    monkeypatch.setattr(job_runs, "run", picky)
+    assert job_runs.run_open() == 2
+    assert [Job.objects.get(pk=job.pk).state for job in chosen] == ["queued", "finished"]
+
+
+def later(job: Job) -> None:
+    """Let the time pass after which a job is tried again."""
+    Job.objects.filter(pk=job.pk).update(lease_until=now() - timedelta(seconds=1))
+
+
+def test_what_the_database_could_not_do_is_tried_again_and_not_for_ever(
+    org: Any, person: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = [factories.configured(org, name=f"ap-{number}") for number in range(2)]
+    job = asked(person, "deactivate", devices)
+    perform, tried = job_actions.perform, []
+
+    def busy(job: Job, device_id: Any, user: Any) -> str:
+        if device_id == devices[0].pk:
+            tried.append(device_id)
+            raise OperationalError("lock timeout")
+        return perform(job, device_id, user)
+
+    monkeypatch.setattr(job_actions, "perform", busy)
+    for _ in range(job_runs.MOST_TRIES - 1):
+        assert not job_runs.run(job.pk)
+        assert not job_runs.run(job.pk), "nobody hammers a busy database"
+        assert Job.objects.get(pk=job.pk).state == "running"
+        later(job)
+    ran(job)
+    assert len(tried) == job_runs.MOST_TRIES
+    assert outcomes(job) == {"ap-0": ("failed", job_runs.BUSY), "ap-1": ("done", "")}
+    assert job.state == "finished"
+
+
+def test_a_deadlock_that_passes_leaves_no_trace(
+    org: Any, person: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = asked(person, "deactivate", [factories.configured(org, name="ap-1")])
+    perform = job_actions.perform
+
+    def once(*args: Any) -> str:
+        monkeypatch.setattr(job_actions, "perform", perform)
+        raise OperationalError("deadlock detected")
+
+    monkeypatch.setattr(job_actions, "perform", once)
+    job_runs.run(job.pk)
+    later(job)
+    assert outcomes(ran(job)) == {"ap-1": ("done", "")}
+
+
+def test_a_preview_the_database_cannot_do_ends_too(
+    org: Any, person: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proposal = job_runs.job_previews.packed(kind="variables", pk=org.pk, changes={"context": {}})
+    job = jobs.preview_job_create(proposal=proposal, organization_id=org.pk, creator=person, total=1)
+
+    def busy(*args: Any, **options: Any) -> Any:
+        raise OperationalError("the connection is gone")
+
+    monkeypatch.setattr(job_runs.job_previews, "computed", busy)
+    for _ in range(job_runs.MOST_TRIES):
+        assert not job_runs.run(job.pk)
+        later(job)
+    ran(job)
+    assert (job.state, job.problem) == ("finished", job_runs.BUSY)
+    assert Notification.objects.get(kind="job_finished").level == "warning"
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'")
