@@ -9,13 +9,16 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q, QuerySet
 
 from config_merge.models import Template
-from core.redaction import secrets_in, variables_of_secrets
+from core.redaction import Names, secrets_in, variables_of_secrets
 
 
-def carries_secrets(template: Template) -> bool:
-    """Tell whether a template holds a secret, be it a default value that ends up at a secret place."""
-    names = variables_of_secrets(template.config)
-    return bool(secrets_in(template.config) or secrets_in(template.default_values, names=names))
+def carries_secrets(template: Template, *, names: Names = frozenset()) -> bool:
+    """Tell whether a template holds a secret, be it a default value that ends up at a secret place.
+
+    `names` are the variables that other templates use at such places (`secret_names_of`).
+    """
+    secret = variables_of_secrets(template.config) | names
+    return bool(secrets_in(template.config) or secrets_in(template.default_values, names=secret))
 
 
 def secret_names_of(organization_ids: Iterable[UUID | None]) -> frozenset[str]:

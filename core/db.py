@@ -5,12 +5,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, models, transaction
+from django.db import OperationalError, connection, models, transaction
 
 
 def is_postgresql() -> bool:
     """Tell whether the default database is PostgreSQL."""
     return connection.vendor == "postgresql"
+
+
+# What PostgreSQL calls a serialization failure and a deadlock (its manual, appendix A).
+_LOST_RACES = frozenset({"40001", "40P01"})
+
+
+def lost_race(error: OperationalError) -> bool:
+    """Tell whether the database ended a transaction in favour of another one, so that it can simply be repeated."""
+    return getattr(error.__cause__, "sqlstate", None) in _LOST_RACES
 
 
 @contextlib.contextmanager

@@ -56,6 +56,7 @@ class Disclosure:
     def __init__(self, user: Any) -> None:
         self.user = user
         self._shown: dict[tuple[str, UUID | None], dict[str, models.Model]] = {}
+        self._listed: dict[tuple[str, UUID | None], int] = {}
 
     def may(self, organization_id: UUID | None) -> bool:
         """Tell whether the user may see secrets of an organization (None: of shared objects)."""
@@ -87,6 +88,11 @@ class Disclosure:
         kind = of._meta.model_name or ""
         self._shown.setdefault((kind, organization_id), {})[str(of.pk)] = of
 
+    def note_list(self, model: type[models.Model], *, organization_id: UUID | None, count: int) -> None:
+        """Remember that secrets of a list were shown that is too long to hold."""
+        place = (model._meta.model_name or "", organization_id)
+        self._listed[place] = self._listed.get(place, 0) + count
+
     def write(self) -> None:
         """Write down what was shown: the object when it was one, how many when it was a list."""
         events = []
@@ -96,7 +102,12 @@ class Disclosure:
             if recent.is_news(key):
                 changes = {} if one else {"objects": (None, f"{len(objects)} of {kind}")}
                 events.append(audit.event(REVEALED, one, organization_id=organization_id, changes=changes))
+        for (kind, organization_id), count in self._listed.items():
+            if recent.is_news((self.user.pk, organization_id, kind, "several")):
+                changes = {"objects": (None, f"{count} of {kind}")}
+                events.append(audit.event(REVEALED, None, organization_id=organization_id, changes=changes))
         self._shown.clear()
+        self._listed.clear()
         audit.record_all(events)
 
 

@@ -90,7 +90,7 @@ class DeviceExchange(ScopedAdmin):
     @action(description="Export as CSV", permissions=["view"])
     def export_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponseBase:
         """Download the selected devices with all columns."""
-        return export_response(_found(queryset), user=request.user, kind="csv", columns=COLUMNS)
+        return export_response(_found(queryset), request=request, kind="csv", columns=COLUMNS)
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """Ask for format and columns, then download what the list shows with its filters and search."""
@@ -108,7 +108,7 @@ class DeviceExchange(ScopedAdmin):
         finally:
             request.GET = listed
         if kind in FORMATS:
-            return export_response(_found(devices), user=request.user, kind=kind, columns=chosen(asked))
+            return export_response(_found(devices), request=request, kind=kind, columns=chosen(asked))
         carried = [(name, value) for name in query for value in query.getlist(name) if name not in ("p", "o")]
         return self.page(
             request,
@@ -144,7 +144,7 @@ class DeviceExchange(ScopedAdmin):
             refusals=form.errors.get("file", []) if request.method == "POST" else [],
             recent=imports.imports_of(request.user).defer("content", "report")[:5],
             columns=[name for name in COLUMNS if name not in PLACES],
-            max_rows=files.most_rows(),
+            max_rows=files.MAX_ROWS,
             max_megabytes=files.MAX_BYTES // 1024 // 1024,
             back=self.link("changelist"),
         )
@@ -200,7 +200,8 @@ class DeviceExchange(ScopedAdmin):
             if row.state == DeviceImport.State.APPLIED:
                 messages.success(request, "The devices were imported.")
             elif row.state == DeviceImport.State.CHECKED:
-                messages.error(request, "Something changed since the check: nothing was imported.")
+                changed = "Something changed since the check: nothing was imported."
+                messages.error(request, row.report.get("refused") or changed)
         return HttpResponseRedirect(self.link("import_report", row.pk))
 
     def import_progress_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:

@@ -1,7 +1,8 @@
 """The addresses that editors of configurations ask behind the scenes, as the peer has them (OpenWISP spec, 1C).
 
 Invariant: an object of another organization is answered like an unknown one; whoever may not reveal secrets gets
-marks. They are for signed-in staff; `config/schema.json` for everyone who has signed in, by session or by token.
+marks, and whoever was shown some is written down. They are for signed-in staff; `config/schema.json` for everyone who
+has signed in, by session or by token.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.core.exceptions import ValidationError
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.utils.http import http_date, parse_http_date_safe
 from rest_framework.exceptions import AuthenticationFailed
@@ -19,17 +21,19 @@ from config_merge import inputs
 from config_merge.admin.preview import preview, secrets_of, text_of
 from config_merge.admin.shown import unpacked
 from config_merge.api.archives import archive_response
+from config_merge.carrying import secret_names_of
 from config_merge.models import Backend, Config, GroupTemplate
 from config_merge.queries import configs_visible_to, templates_visible_to
 from config_merge.schemas import editor_schema
 from config_merge.services import assignment
 from core.clock import now
-from core.redaction import redacted
+from core.redaction import variables_of_secrets
 from devices.models import Device, FleetSettings
 from devices.queries import groups_visible_to
 from tenancy.api.authentication import BearerTokenAuthentication
+from tenancy.disclosure import disclosure_of
 from tenancy.policy import allows
-from tenancy.queries import may_reveal, organizations_visible_to, roles_of
+from tenancy.queries import organizations_visible_to, roles_of
 
 STARTED = int(now().timestamp())
 PLAIN = "text/plain; charset=utf-8"
@@ -40,6 +44,7 @@ def staff(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 
     def answer(request: HttpRequest, **arguments: Any) -> HttpResponse:
         response = view(request, **arguments)
+        disclosure_of(request).write()
         response["Cache-Control"] = "no-store"
         return response
 
@@ -115,10 +120,13 @@ def download_view(request: HttpRequest, pk: str) -> HttpResponse:
     if config is None or config.revision is None:
         return _failed("Not found.", status=404)
     device = config.device
-    if may_reveal(request.user, device.organization_id):
+    disclosure = disclosure_of(request)
+    if disclosure.may(device.organization_id):
+        disclosure.note(device, organization_id=device.organization_id)
         return archive_response(bytes(config.revision.artefact), name=device.name)
     (item,) = inputs.load([config])
-    shown = text_of(unpacked(config.revision), secrets=secrets_of(item, device))
+    secrets = secrets_of(item, device, names=secret_names_of([device.organization_id]))
+    shown = text_of(unpacked(config.revision), secrets=secrets)
     return HttpResponse(shown, content_type=PLAIN)
 
 
@@ -140,7 +148,9 @@ def context_view(request: HttpRequest, pk: str) -> HttpResponse:
     values: dict[str, Any] = {}
     for layer in layers:
         values |= layer.values
-    return JsonResponse(values if may_reveal(request.user, device.organization_id) else redacted(values))
+    place = device.organization_id
+    names = secret_names_of([place]) | variables_of_secrets(config.config)
+    return JsonResponse(disclosure_of(request).tree(values, of=device, organization_id=place, names=names))
 
 
 # --- what a form may offer ------------------------------------------------------------------------------------
@@ -212,19 +222,23 @@ def default_values_view(request: HttpRequest) -> HttpResponse:
     if None in ids or any(text and _uuid(text) is None for text in named.values()):
         return _failed("An id is not a UUID.", status=400)
     found = templates_visible_to(request.user).filter(pk__in=ids).in_bulk()
-    layers: list[tuple[UUID | None, dict[str, Any]]] = [
-        (found[pk].organization_id, found[pk].default_values) for pk in ids if pk in found and pk is not None
+    layers: list[tuple[UUID | None, Model, dict[str, Any]]] = [
+        (found[pk].organization_id, found[pk], found[pk].default_values)
+        for pk in ids
+        if pk in found and pk is not None
     ]
     if named["organization"]:
         fleets = FleetSettings.objects.filter(pk__in=organizations_visible_to(request.user).values("pk"))
         fleet = fleets.filter(pk=named["organization"]).first()
-        layers += [(fleet.pk, fleet.context)] if fleet else []
+        layers += [(fleet.pk, fleet, fleet.context)] if fleet else []
     if named["group"]:
         group = groups_visible_to(request.user).filter(pk=named["group"]).first()
-        layers += [(group.organization_id, group.context)] if group else []
+        layers += [(group.organization_id, group, group.context)] if group else []
+    names = secret_names_of({organization_id for organization_id, _, _ in layers})
+    disclosure = disclosure_of(request)
     values: dict[str, Any] = {}
-    for organization_id, layer in layers:
-        values |= layer if may_reveal(request.user, organization_id) else redacted(layer)
+    for organization_id, row, layer in layers:
+        values |= disclosure.tree(layer, of=row, organization_id=organization_id, names=names)
     return JsonResponse({"default_values": values})
 
 
@@ -237,7 +251,8 @@ def preview_view(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     try:
-        text = preview({name: str(value) for name, value in request.POST.items()}, user=request.user)
+        posted = {name: str(value) for name, value in request.POST.items()}
+        text = preview(posted, disclosure=disclosure_of(request))
     except ValidationError as error:
         by_field = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
         lines = [f"{field}: {said}" if field else said for field, texts in by_field.items() for said in texts]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import QueryDict
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
@@ -18,7 +19,7 @@ from config_merge.api.rows import device_details_visible_to, template_rows_visib
 from config_merge.api.serializers import DeviceDetailSerializer, TemplateSerializer
 from config_merge.exchange import files
 from config_merge.exchange.columns import COLUMNS, FORMATS
-from config_merge.exchange.export import chosen, rows_of
+from config_merge.exchange.export import chosen, export_record, rows_of
 from config_merge.exchange.importing import ACTIONS, import_devices
 from config_merge.exchange.models import DeletedDevice
 from config_merge.exchange.queries import deleted_devices_visible_to
@@ -34,16 +35,26 @@ from tenancy.api import base
 from tenancy.api.filters import TenantFilter
 from tenancy.api.permissions import action_of, organization_id_of
 from tenancy.api.problems import worded_for
+from tenancy.disclosure import disclosure_of
 from tenancy.models import Organization
 from tenancy.policy import allows
 from tenancy.queries import organization_ids_where, roles_of
 
+YES, NO = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
+DRY_RUN = (
+    "`true`, `1`, `yes` or `on` only tells what the import would do; `false`, `0`, `no`, `off` or nothing imports. "
+    "In any case of letters; in the query or as a field of the form."
+)
 CSV, XLSX = "text/csv", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
-def export_response(devices: QuerySet[Device], *, user: Any, kind: str, columns: tuple[str, ...]) -> Streamed:
-    """Return the download of a table of devices."""
-    parts = files.write(kind, columns, rows_of(devices, user=user))
+def export_response(
+    devices: QuerySet[Device], *, request: Any, kind: str, columns: tuple[str, ...]
+) -> Streamed:
+    """Return the download of a table of devices; that it shows secrets has been written down then."""
+    disclosure = disclosure_of(request)
+    export_record(devices, disclosure=disclosure, columns=columns, kind=kind)
+    parts = files.write(kind, columns, rows_of(devices, user=disclosure.user))
     response = Streamed(parts, content_type=files.CONTENT_TYPES[kind])
     response["Content-Disposition"] = f'attachment; filename="devices-{now():%Y-%m-%d}.{kind}"'
     response["Cache-Control"] = "no-store"
@@ -86,7 +97,7 @@ class DeviceExportView(base.TenantView):
         if unknown:
             raise exceptions.ValidationError({"columns": [f"There is no column {unknown[0][:64]}."]})
         devices = self.filter_queryset(self.get_queryset())
-        return export_response(devices, user=request.user, kind=kind, columns=chosen(asked))
+        return export_response(devices, request=request, kind=kind, columns=chosen(asked))
 
 
 # --- import ---------------------------------------------------------------------------------------------------
@@ -132,6 +143,23 @@ class ImportFileSerializer(serializers.Serializer[Any]):
     """A table to import."""
 
     file = serializers.FileField(max_length=150)
+    dry_run = serializers.CharField(required=False, allow_blank=True, help_text=DRY_RUN)
+
+
+def dry_run_of(request: Request) -> bool:
+    """Tell whether an import shall only be rehearsed; the query and a field of a form may say so, and must agree.
+
+    Raises DRF's ValidationError under `dry_run`.
+    """
+    said = list(request.query_params.getlist("dry_run"))
+    if isinstance(request.data, QueryDict):
+        said += [str(value) for value in request.data.getlist("dry_run")]
+    words = {word.strip().lower() for word in said}
+    if words - YES - NO:
+        raise exceptions.ValidationError({"dry_run": ["Say true or false."]})
+    if words & YES and words & NO:
+        raise exceptions.ValidationError({"dry_run": ["It is said twice, and differently."]})
+    return bool(words & YES)
 
 
 class DeviceImportView(base.TenantView):
@@ -153,7 +181,7 @@ class DeviceImportView(base.TenantView):
             "application/json": {"type": "array", "items": {"type": "object", "additionalProperties": {}}},
         },
         parameters=[
-            OpenApiParameter("dry_run", str, description="`true` only tells what the import would do."),
+            OpenApiParameter("dry_run", str, description=DRY_RUN),
         ],
     )
     def post(self, request: Request) -> Response:
@@ -162,7 +190,7 @@ class DeviceImportView(base.TenantView):
         Rows are matched by id, else by organization and MAC address. With errors in any row the answer is a 400 that
         has the same body, and nothing is written.
         """
-        rehearse = request.query_params.get("dry_run", "").lower() in ("true", "1", "yes")
+        rehearse = dry_run_of(request)
         rows, name = self._table(request)
         with _refused_files():
             report = import_devices(rows, user=request.user, rehearse=rehearse, name=name)

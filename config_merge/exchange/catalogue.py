@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db.models import Count, Prefetch
 
+from config_merge.carrying import secret_names_of
 from config_merge.exchange.files import TableRow
 from config_merge.models import ConfigTemplate, Template
 from config_merge.queries import templates_visible_to
@@ -55,6 +56,7 @@ class Catalogue:
         self._groups: dict[UUID, DeviceGroup] = {group.pk: group for group in groups}
         self._group_named = {(group.organization_id, group.name): group for group in self._groups.values()}
         self._templates: dict[UUID, Template] | None = None
+        self._secret_names: dict[UUID, frozenset[str]] = {}
         self._by_id: dict[UUID, Device] = {}
         self._by_mac: dict[tuple[UUID, str], Device] = {}
         self._load(list(rows))
@@ -76,6 +78,12 @@ class Catalogue:
     def reveals(self, organization_id: UUID) -> bool:
         """Tell whether the person may see an organization's secrets."""
         return self._reveals.get(organization_id, False)
+
+    def secret_names(self, organization_id: UUID) -> frozenset[str]:
+        """Return the variables whose values are secrets in an organization (one query for each)."""
+        if organization_id not in self._secret_names:
+            self._secret_names[organization_id] = secret_names_of([organization_id])
+        return self._secret_names[organization_id]
 
     def organization(self, *, pk: Any, name: str) -> Organization | None:
         """Return an organization by id, else by slug or name; None when neither is said. Raises Unknown."""

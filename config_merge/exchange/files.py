@@ -25,14 +25,18 @@ from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from config_merge.exchange.columns import escaped, unescaped
 from core.api_fields import problem_with
 from core.canonical import canonical_json
-from core.db import is_postgresql
 
 MAX_BYTES = 8 * 1024 * 1024
-MAX_ROWS = 5_000
-# An import is one transaction, and on SQLite nobody else can write while it lasts (others give up after 20 s).
-MAX_ROWS_SQLITE = 1_000
+# An import is one transaction: edits of templates wait for it, and with SQLite every other write, which gives up after
+# 20 s. A row costs 20 to 40 ms, so this many take less than ten seconds.
+MAX_ROWS = 250
+TOO_MANY_ROWS = (
+    f"There are more than {MAX_ROWS:,} rows; an import is all or nothing, so import large tables in parts."
+)
+# How far down a spreadsheet is looked at; empty lines do not count as rows.
+MAX_LINES = 10_000
 MAX_COLUMNS = 100
-# What an XLSX file may unpack to: a spreadsheet of MAX_ROWS devices is a tenth of it.
+# What an XLSX file may unpack to: a spreadsheet of MAX_ROWS devices is far less.
 MAX_UNPACKED = 96 * 1024 * 1024
 MAX_PARTS = 200
 LONGEST_XLSX_CELL = 32_767
@@ -47,11 +51,6 @@ _NO_SPREADSHEET = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, SyntaxError,
     TypeError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
 )  # fmt: skip
-
-
-def most_rows() -> int:
-    """Return how many rows a file may have here."""
-    return MAX_ROWS if is_postgresql() else MAX_ROWS_SQLITE
 
 
 class FileRefused(Exception):
@@ -136,8 +135,8 @@ def from_json(value: Any) -> list[TableRow]:
     check_storable(value)
     if not isinstance(value, list):
         raise FileRefused("A list of objects is needed.")
-    if len(value) > most_rows():
-        raise FileRefused(f"There are more than {most_rows():,} rows; import them in parts.")
+    if len(value) > MAX_ROWS:
+        raise FileRefused(TOO_MANY_ROWS)
     rows = []
     for number, entry in enumerate(value, start=1):
         if not isinstance(entry, dict):
@@ -159,8 +158,8 @@ def _table(lines: Iterable[tuple[int, Sequence[str]]]) -> list[TableRow]:
             header = [cell.strip().lower() for cell in cells]
             _check_header(header)
             continue
-        if len(rows) >= most_rows():
-            raise FileRefused(f"There are more than {most_rows():,} rows; import them in parts.")
+        if len(rows) >= MAX_ROWS:
+            raise FileRefused(TOO_MANY_ROWS)
         if any(cell.strip() for cell in cells[len(header) :]):
             raise FileRefused(f"Row {number} has more cells than there are columns.")
         named = zip(header, cells, strict=False)
@@ -210,8 +209,8 @@ def _xlsx_lines(content: bytes) -> Iterator[tuple[int, list[str]]]:
             book = load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
             sheet: Any = book.worksheets[0]
             sheet.reset_dimensions()
-            # One row more than allowed is enough to know; a cell far down must not make a million empty ones.
-            rows = sheet.iter_rows(max_row=2 * MAX_ROWS, max_col=MAX_COLUMNS + 1, values_only=True)
+            # A cell far down must not make a million empty rows.
+            rows = sheet.iter_rows(max_row=MAX_LINES, max_col=MAX_COLUMNS + 1, values_only=True)
             lines = [
                 (number, [_cell(value) for value in cells]) for number, cells in enumerate(rows, start=1)
             ]

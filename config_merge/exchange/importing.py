@@ -2,29 +2,38 @@
 
 A rehearsal runs the very same services in small transactions that are undone, so it finds what the import would be
 refused for without holding the database for long. What is computed from the new rows is left to the background.
+
+Invariant: all locks are taken before the first row is written, each kind in one order, whatever the order of the file;
+a transaction the database ends in favour of another is repeated.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.core.exceptions import NON_FIELD_ERRORS, ObjectDoesNotExist, ValidationError
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 
 from config_merge import tasks
 from config_merge.exchange.catalogue import Catalogue
 from config_merge.exchange.columns import COLUMNS, CONFIG_PARTS
 from config_merge.exchange.files import FileRefused, TableRow
 from config_merge.exchange.plan import NEW, UPDATE, Plan, plan_of
-from config_merge.services import configs, recompute
+from config_merge.models import Config
+from config_merge.services import configs, recompute, stale
+from core.db import in_turn, locked, lost_race
 from core.errors import Conflict, Forbidden
 from core.wake import wake
+from devices.models import Device, FleetSettings
 from tenancy import audit
 
 ACTIONS = ("new", "update", "same", "error")
 REHEARSED = 50
+ATTEMPTS = 3
+MOVED = "The device has been moved to another organization meanwhile."
+T = TypeVar("T")
 Progress = Callable[[int], None]
 _COLUMN_OF = {part: column for column, part in CONFIG_PARTS.items()}
 
@@ -74,23 +83,45 @@ def import_devices(
     One error in any row and nothing is written. `progress` is told how many rows are through. `name` is what the
     audit trail calls the table.
     """
-    known = {column for row in rows for column in row.cells}
-    if rows and not _suffices(known):
-        raise FileRefused("The columns name, mac_address and organization (or organization_id) are needed.")
-    plans = (
-        [plan_of(row, catalogue) for row in rows] if (catalogue := Catalogue(user=user, rows=rows)) else []
-    )
-    _check_together(plans, catalogue)
-    ignored = tuple(sorted(column[:64] for column in known - set(COLUMNS)))
+    check_table(rows)
     tell = progress or (lambda done: None)
-    if rehearse:
-        _rehearse(plans, user=user, tell=tell)
-        return Report(False, tuple(plans), ignored)
-    if any(plan.errors for plan in plans):
+    return attempted(lambda: _imported(rows, user=user, rehearse=rehearse, tell=tell, name=name))
+
+
+def check_table(rows: Sequence[TableRow]) -> None:
+    """Refuse a table that is no list of devices, whatever its cells say. Raises FileRefused."""
+    if not rows:
+        raise FileRefused("There are no rows below the names of the columns.")
+    known = {column for row in rows for column in row.cells}
+    if not known & set(COLUMNS):
+        raise FileRefused(f"None of the columns is one of a table of devices ({', '.join(COLUMNS[:3])}, …).")
+    if not _suffices(known):
+        raise FileRefused("The columns name, mac_address and organization (or organization_id) are needed.")
+
+
+def attempted(work: Callable[[], T]) -> T:
+    """Do `work`, again when its transaction lost to another one; inside a transaction that is its caller's business."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return work()
+        except OperationalError as error:
+            if attempt == ATTEMPTS or connection.in_atomic_block or not lost_race(error):
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _imported(rows: Sequence[TableRow], *, user: Any, rehearse: bool, tell: Progress, name: str) -> Report:
+    catalogue = Catalogue(user=user, rows=rows)
+    plans = [plan_of(row, catalogue) for row in rows]
+    _check_together(plans, catalogue)
+    ignored = tuple(sorted({column[:64] for row in rows for column in row.cells.keys() - set(COLUMNS)}))
+    if rehearse or any(plan.errors for plan in plans):
         _rehearse(plans, user=user, tell=tell)
         return Report(False, tuple(plans), ignored)
     try:
         with transaction.atomic(), recompute.computed_later():
+            _wait_for_other_imports(plans)
+            _lock_rows(plans)
             for done, plan in enumerate(plans, start=1):
                 _carry_out(plan, user=user)
                 if done % REHEARSED == 0:
@@ -113,11 +144,42 @@ def _rehearse(plans: Sequence[Plan], *, user: Any, tell: Progress) -> None:
     for start in range(0, len(plans), REHEARSED):
         try:
             with transaction.atomic(), recompute.computed_later():
-                for plan in plans[start : start + REHEARSED]:
+                part = plans[start : start + REHEARSED]
+                _lock_rows(part)
+                for plan in part:
                     _carry_out(plan, user=user)
                 raise _Undo
         except _Undo:
             tell(min(start + REHEARSED, len(plans)))
+
+
+def _wait_for_other_imports(plans: Sequence[Plan]) -> None:
+    """Let one import at a time into each organization; nothing else that is awaited is held meanwhile."""
+    places = {plan.organization.pk for plan in plans if plan.organization is not None}
+    places |= {plan.device.organization_id for plan in plans if plan.device is not None}
+    for pk in sorted(places):
+        in_turn(f"config_merge.import.{pk}")
+
+
+def _lock_rows(plans: Sequence[Plan]) -> None:
+    """Lock what the plans change: devices, limits, configurations, as every single edit does, each kind by its key.
+
+    A device that has been moved since it was planned is refused: the person may have no say where it is now.
+    """
+    stale.reading_templates()
+    touched = {plan.device.pk: plan for plan in plans if plan.action == UPDATE and plan.device is not None}
+    joining = {plan.organization.pk for plan in plans if plan.organization and "organization" in plan.fields}
+    devices = locked(Device.objects.filter(pk__in=touched).order_by("pk"))
+    places = dict(devices.values_list("pk", "organization_id"))
+    limited = FleetSettings.objects.filter(pk__in=joining).exclude(device_limit=0).order_by("pk")
+    list(locked(limited).values_list("pk"))
+    list(locked(Config.objects.filter(device_id__in=touched).order_by("pk")).values_list("pk"))
+    for pk, plan in touched.items():
+        if (
+            plan.device is not None
+            and places.get(pk, plan.device.organization_id) != plan.device.organization_id
+        ):
+            plan.refuse(NON_FIELD_ERRORS, MOVED)
 
 
 def _carry_out(plan: Plan, *, user: Any) -> None:

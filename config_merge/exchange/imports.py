@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from config_merge.exchange import files, tasks, work
+from config_merge.exchange.importing import check_table
 from config_merge.exchange.models import DeviceImport
 from core.clock import now
 from core.errors import Conflict
@@ -37,10 +38,9 @@ def import_begin(*, user: Any, name: str, content: bytes) -> DeviceImport:
     """Keep a table and find out what importing it would do. Raises ValidationError."""
     try:
         rows = files.read(content, name=name)
+        check_table(rows)
     except files.FileRefused as refusal:
         raise ValidationError({"file": str(refusal)}) from refusal
-    if not rows:
-        raise ValidationError({"file": "There are no rows below the names of the columns."})
     row = DeviceImport(
         user=user,
         name=name.replace("\x00", "")[:150] or "table",

@@ -1,6 +1,6 @@
 """From a row to what it would do: which device it is about, which values differ, what is wrong with it.
 
-Invariant: planning writes nothing and asks the database nothing; all it knows is in the catalogue. What a row does
+Invariant: planning writes nothing and asks the catalogue, never the database. What a row does
 not say, or leaves empty where emptiness says nothing (keys, configurations), stays as it is.
 """
 
@@ -15,8 +15,9 @@ from config_merge.exchange import files
 from config_merge.exchange.catalogue import Catalogue, Unknown
 from config_merge.exchange.columns import CONFIG_PARTS, TEXTS
 from config_merge.models import Backend, Config
-from core.redaction import is_mark, mark_of, redacted, restored
+from core.redaction import is_mark, mark_of, redacted, restored, variables_of_secrets
 from devices.models import Device
+from tenancy.api.secrets import NO_KEY, STAYS
 from tenancy.models import Organization
 
 NEW, UPDATE, SAME, ERROR = "new", "update", "same", "error"
@@ -121,9 +122,15 @@ def _plan_fields(plan: Plan, cells: dict[str, str], catalogue: Catalogue) -> Non
     if device is None or device.organization_id != organization.pk:
         plan.fields["organization"] = organization
         _differ(plan, "organization", device.organization.name if device else "", organization.name)
+        if device is not None and not catalogue.reveals(device.organization_id):
+            # A device always has a secret to take along: its key.
+            plan.refuse("organization_id" if cells.get("organization_id") else "organization", STAYS)
     for column in TEXTS:
         if column in cells:
             _plan_text(plan, column, cells[column])
+    owner = device.organization_id if device else organization.pk
+    if "key" in plan.fields and not catalogue.reveals(owner):
+        plan.refuse("key", NO_KEY)
     if "group" in cells or "group_id" in cells:
         with plan.checking("group_id" if cells.get("group_id") else "group"):
             group = catalogue.group(
@@ -170,7 +177,7 @@ def _plan_config(plan: Plan, cells: Any, catalogue: Catalogue) -> None:
             elif part == "templates":
                 _plan_templates(plan, config, value, catalogue)
             else:
-                _plan_json(plan, column, part, config, value)
+                _plan_json(plan, column, config, value, catalogue)
 
 
 def _plan_backend(plan: Plan, config: Config | None, backend: str) -> None:
@@ -181,16 +188,28 @@ def _plan_backend(plan: Plan, config: Config | None, backend: str) -> None:
         _differ(plan, "config_backend", config.backend if config else "", backend)
 
 
-def _plan_json(plan: Plan, column: str, part: str, config: Config | None, value: Any) -> None:
+def _secret_names(plan: Plan, config: Config | None, catalogue: Catalogue) -> frozenset[str]:
+    """Return the variables that end up at secret places where the device is, where it shall be, or in its own part."""
+    owners = {row.pk for row in (plan.organization,) if row is not None}
+    owners |= {plan.device.organization_id} if plan.device is not None else set()
+    own = [config.config if config is not None else {}, plan.config.get("config", {})]
+    return frozenset().union(*map(catalogue.secret_names, owners), *map(variables_of_secrets, own))
+
+
+def _plan_json(plan: Plan, column: str, config: Config | None, value: Any, catalogue: Catalogue) -> None:
     tree = files.parsed(value) if isinstance(value, str) else value
     if not isinstance(tree, dict):
         raise ValidationError("A JSON object is needed.")
+    part = CONFIG_PARTS[column]
     stored = getattr(config, part) if config is not None else {}
-    tree = restored(tree, stored=stored)
+    if tree == stored:
+        return
+    names = _secret_names(plan, config, catalogue) if part == "context" else frozenset()
+    tree = restored(tree, stored=stored, names=names)
     if tree != stored:
         plan.config[part] = tree
         # Equal secrets have equal marks, so a changed one shows although nobody can read it.
-        shown = [files.plain(redacted(value)) if value else "" for value in (stored, tree)]
+        shown = [files.plain(redacted(value, names=names)) if value else "" for value in (stored, tree)]
         _differ(plan, column, *shown)
 
 

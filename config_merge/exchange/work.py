@@ -1,9 +1,11 @@
 """The work behind an uploaded table: rehearse it, or import it, once, whatever happens to the process.
 
 Invariant: an import is marked as done in the transaction that imports, so being killed, started twice or swept up
-changes nothing; a lease only saves the second worker the work.
+changes nothing; a lease only saves the second worker the work. Every table is settled in the end: work that fails, or
+whose worker dies again and again, is given up with a message.
 """
 
+import logging
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,13 +15,20 @@ from django.db import transaction
 from django.db.models import Q
 
 from config_merge.exchange import files
-from config_merge.exchange.importing import Report, import_devices
+from config_merge.exchange.importing import Report, attempted, import_devices
 from config_merge.exchange.models import DeviceImport
 from core.acting import Actor, acting_as
 from core.clock import now
 
+logger = logging.getLogger(__name__)
 LEASE = timedelta(minutes=10)
 BUSY = (DeviceImport.State.CHECKING, DeviceImport.State.APPLYING)
+# So many workers may begin the same work before it is given up.
+MOST_WORKERS = 3
+BROKEN_OFF = (
+    f"The work on this file was broken off {MOST_WORKERS} times; nothing was written. Import it in parts."
+)
+UNEXPECTED = "The work on this file failed, the server's log says why; nothing was written. Upload it again."
 
 
 class _Overtaken(Exception):
@@ -42,11 +51,36 @@ def import_work(pk: UUID) -> None:
     user: Any = row.user
     actor = Actor(name=user.get_username(), via="admin", user_id=user.pk)
     with acting_as(actor):
+        _work_on(row)
+    cache.delete(progress_key(pk))
+
+
+def _work_on(row: DeviceImport) -> None:
+    """Do the work of a leased row, whatever it raises; who has begun is counted before anything can go wrong."""
+    begun = row.report.get("workers", 0)
+    if begun >= MOST_WORKERS:
+        _give_up(row, BROKEN_OFF)
+        return
+    row.report = row.report | {"workers": begun + 1}
+    _held(row).update(report=row.report)
+    try:
         if row.state == DeviceImport.State.CHECKING:
             _rehearse(row)
         else:
-            _apply(row)
-    cache.delete(progress_key(pk))
+            attempted(lambda: _apply(row))
+    except Exception:
+        # Whatever it was, the next worker would meet it too.
+        logger.exception("an import failed", extra={"import": str(row.pk)})
+        _give_up(row, UNEXPECTED)
+
+
+def _held(row: DeviceImport) -> Any:
+    """Return the row unless another worker has taken it over, or finished it."""
+    return DeviceImport.objects.filter(pk=row.pk, state=row.state, lease_until=row.lease_until)
+
+
+def _give_up(row: DeviceImport, message: str) -> None:
+    _held(row).update(state=DeviceImport.State.CHECKED, report={"refused": message}, lease_until=None)
 
 
 def _run(row: DeviceImport, *, rehearse: bool) -> Report:

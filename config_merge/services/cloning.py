@@ -6,10 +6,10 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from config_merge.carrying import carries_secrets, secret_names_of
 from config_merge.models import Template
 from config_merge.services import assignment, stale
 from config_merge.services.templates import template_create
-from core.redaction import secrets_in
 from tenancy import audit
 from tenancy.models import Organization
 from tenancy.queries import may_reveal
@@ -32,8 +32,10 @@ def clone_name(name: str, taken: frozenset[str]) -> str:
         number += 1
 
 
-def _carries_secrets(template: Template) -> bool:
-    return any(True for tree in (template.config, template.default_values) for _ in secrets_in(tree))
+def _may_leave(template: Template, *, user: Any) -> bool:
+    """Tell whether `user` may take a template out of its organization: they see its secrets, or it has none."""
+    owner = template.organization_id
+    return may_reveal(user, owner) or not carries_secrets(template, names=secret_names_of([owner]))
 
 
 @transaction.atomic
@@ -43,8 +45,7 @@ def template_clone(template: Template, *, organization: Organization | None, use
     Whoever may not see the original's secrets cannot take them to where they may. Raises ValidationError.
     """
     target: UUID | None = organization.pk if organization is not None else None
-    moves = target != template.organization_id
-    if moves and not may_reveal(user, template.organization_id) and _carries_secrets(template):
+    if target != template.organization_id and not _may_leave(template, user=user):
         raise ValidationError(
             {"organization": "The template contains secrets that you may not take to another organization."}
         )
