@@ -7,12 +7,14 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from config_merge.models import Template
 from config_merge.services.templates import template_create
 from devices.queries import shared_secret_of
 from tenancy import services
+from tenancy.api_keys import api_key_create
 from tenancy.models import Organization, Role, User
 
 DEMO_SLUG = "demo"
@@ -65,8 +67,16 @@ def _demo_template(organization: Organization) -> None:
     )
 
 
-def provision(*, slug: str, name: str, username: str, password: str, role: str) -> dict[str, Any]:
-    """Make sure organization and user exist; returns the JSON object scripts rely on. Raises ValidationError."""
+@transaction.atomic
+def provision(
+    *, slug: str, name: str, username: str, password: str, role: str, api_key: bool = False
+) -> dict[str, Any]:
+    """Make sure organization and user exist; returns the JSON object scripts rely on. Raises ValidationError.
+
+    With `api_key`, the user gets one more key to the organization.
+    """
+    if api_key and not username:
+        raise ValidationError("An API key needs a user.")
     organization, user, token = services.provision(
         slug=slug, name=name, username=username, password=password, role=role
     )
@@ -80,4 +90,7 @@ def provision(*, slug: str, name: str, username: str, password: str, role: str) 
     }
     if user is not None:
         printed["user"] = {"id": str(user.pk), "username": user.username, "token": token}
+        if api_key:
+            _, text = api_key_create(by=user, user=user, organization=organization, name="provision")
+            printed["api_key"] = text
     return printed

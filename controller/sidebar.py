@@ -75,6 +75,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "admin:tenancy_auditevent_changelist",
             model="tenancy.auditevent",
         ),
+        entry(request, "API keys", "vpn_key", "admin:tenancy_apikey_changelist", model="tenancy.apikey"),
         entry(request, "API tokens", "key", "admin:tenancy_apitoken_changelist"),
         entry(request, "API documentation", "api", "docs"),
     ]

@@ -27,6 +27,7 @@ _HEADER = re.compile(
 _SCHEME = re.compile(r"\b(Bearer|Basic|Token)\s++(?!\[hidden\])[A-Za-z0-9._~+/=-]{6,}+", re.I)
 _USERINFO = re.compile(r"(?<=://)[^\s/@:'\"]*+:[^\s/@'\"]++(?=@)")
 _API_TOKEN = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{40}(?![0-9A-Za-z])")
+_API_KEY = re.compile(r"(?<![0-9A-Za-z])(?P<id>[0-9A-Za-z]{8}\.)[0-9A-Za-z_-]{43}(?![0-9A-Za-z_-])")
 # name=value, name: value, "name": "value"; the name decides whether the value is looked at.
 _NAME = re.compile(r"(?<![\w.\-])(?P<name>[\w.\-]++)\\?+['\"]?+\s*+[=:]\s*+(?:b(?=['\"]))?+")
 # A quote that is not closed takes the rest of its line: the text may have been cut.
@@ -132,6 +133,7 @@ def without_secrets(text: str) -> str:
     text = _SCHEME.sub(rf"\1 {HIDDEN}", text)
     text = _USERINFO.sub(HIDDEN, text)
     text = _settings_hidden(text)
+    text = _API_KEY.sub(rf"\g<id>{HIDDEN}", text)
     return _API_TOKEN.sub(HIDDEN, text)
 
 

@@ -19,6 +19,7 @@ from unfold.forms import UserChangeForm
 
 from core.wake import ring
 from tenancy import admin_audit, people, services, tasks
+from tenancy.admin_api_keys import ApiKeyAdmin
 from tenancy.admin_base import (
     OrganizationFilter,
     ScopedAdmin,
@@ -40,6 +41,7 @@ from tenancy.sign_in import pages as account_pages
 from tenancy.sign_in.admin import SignInAdmin
 
 __all__ = [
+    "ApiKeyAdmin",
     "ApiTokenAdmin",
     "NotificationAdmin",
     "OrganizationAdmin",

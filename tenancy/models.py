@@ -13,7 +13,7 @@ from tenancy.sign_in import models as sign_in_models  # noqa: F401 - makes them 
 from tenancy.webhook_models import Webhook, WebhookDelivery
 
 __all__ = [
-    "ApiToken", "AuditEvent", "AuditHead", "Membership", "Notification", "Organization", "Role", "User",
+    "ApiKey", "ApiToken", "AuditEvent", "AuditHead", "Membership", "Notification", "Organization", "Role", "User",
     "Webhook", "WebhookDelivery",
 ]  # fmt: skip
 
@@ -111,6 +111,33 @@ class ApiToken(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+
+class ApiKey(BaseModel):
+    """A key to one organization: `<key_id>.<secret>`, shown once, with only the secret's SHA-256 stored.
+
+    It may do what its user may do there now; with `read_only`, nothing that writes. Whoever looks a key up by its text
+    (`tenancy.api_keys.api_key_of`) finds the user's present role as `role`.
+    """
+
+    role: str
+
+    key_id = models.CharField(max_length=8, unique=True, editable=False)
+    digest = models.CharField(max_length=64, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="api_keys")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=64)
+    read_only = models.BooleanField(default=False, help_text="It reads, and changes nothing.")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used = models.DateTimeField(null=True, blank=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta(BaseModel.Meta):
+        verbose_name = "API key"
+        indexes = (models.Index(fields=("organization", "-created", "id"), name="api_key_newest_of_org"),)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.key_id})"
 
 
 class Notification(BaseModel):

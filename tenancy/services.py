@@ -16,7 +16,7 @@ from core.clock import now
 from core.crypto import digest
 from core.db import in_turn, locked
 from core.events import publish
-from tenancy import audit
+from tenancy import api_keys, audit
 from tenancy.events import OrganizationCreated
 from tenancy.models import ApiToken, Membership, Notification, Organization, Role, User
 from tenancy.queries import called
@@ -95,9 +95,10 @@ def membership_set(
 
 @transaction.atomic
 def membership_remove(membership: Membership) -> None:
-    """Take a user out of an organization; their tokens lose it with them."""
+    """Take a user out of an organization; their tokens lose it with them, and their keys to it are revoked."""
     gone = copy.copy(membership)
     membership.delete()
+    api_keys.api_keys_revoke_of(user=gone.user, organization=gone.organization)
     audit.record(
         "membership.removed",
         gone,

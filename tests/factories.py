@@ -13,9 +13,9 @@ from config_merge.services import configs, groups, templates
 from core.crypto import digest
 from devices import services as inventory
 from devices.models import Device, DeviceGroup, FleetSettings
+from tenancy import api_keys, webhook_services
 from tenancy import services as tenancy
-from tenancy import webhook_services
-from tenancy.models import Membership, Notification, Organization, Role, User, Webhook
+from tenancy.models import ApiKey, Membership, Notification, Organization, Role, User, Webhook
 from tenancy.sign_in.models import SignInSession
 from tenancy.webhook_models import EVENTS
 
@@ -99,6 +99,12 @@ def without_reveal(of: User) -> User:
 def token_for(user: User, **fields: Any) -> str:
     """Issue an API token and return its secret."""
     return tenancy.token_issue(user=user, name=fields.pop("name", "test"), **fields)[1]
+
+
+def api_key(user: User, organization: Organization, **fields: Any) -> tuple[ApiKey, str]:
+    """Make an API key; returns it and its text."""
+    fields = {"name": "test", "by": user, **fields}
+    return api_keys.api_key_create(user=user, organization=organization, **fields)
 
 
 def bearer(user: User) -> dict[str, str]:

@@ -1,12 +1,14 @@
 """Routes of the tenant wall's REST room, below `/api/v1/users/`."""
 
 from core.routes import route
-from tenancy.api import audit, memberships, people, sessions, views, webhook_views
+from tenancy.api import api_keys, audit, memberships, people, sessions, views, webhook_views
 
 urlpatterns = [
     route("token/", views.TokenView.as_view(), name="users_token"),
     route("api-token/", views.ApiTokenListView.as_view(), name="users_api_token_list"),
     route("api-token/<pk>/", views.ApiTokenDetailView.as_view(), name="users_api_token_detail"),
+    route("api-key/", api_keys.ApiKeyListView.as_view(), name="users_api_key_list"),
+    route("api-key/<pk>/", api_keys.ApiKeyDetailView.as_view(), name="users_api_key_detail"),
     route("session/", sessions.SessionListView.as_view(), name="users_session_list"),
     route("session/<pk>/", sessions.SessionDetailView.as_view(), name="users_session_detail"),
     route(

@@ -20,7 +20,7 @@ from tests.admin.conftest import page
 
 LISTS = (
     "devices_device", "devices_devicegroup", "devices_fleetsettings", "config_merge_template", "tenancy_user",
-    "tenancy_organization", "tenancy_apitoken", "tenancy_notification",
+    "tenancy_organization", "tenancy_apitoken", "tenancy_apikey", "tenancy_notification",
 )  # fmt: skip
 HAVE_ADD = tuple(name for name in LISTS if name not in ("devices_fleetsettings", "tenancy_notification"))
 
@@ -55,6 +55,7 @@ def test_lists_render_empty_and_full(root: Client, db: None, name: str) -> None:
     factories.template(org, tags=["lan"])
     factories.notification(org)
     factories.token_for(root.user)  # type: ignore[attr-defined]
+    factories.api_key(root.user, org)  # type: ignore[attr-defined]
     answer = root.get(page(f"{name}_changelist"))
     assert answer.status_code == 200
     assert len(answer.context["cl"].result_list) >= 1

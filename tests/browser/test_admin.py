@@ -136,6 +136,7 @@ def test_every_page_is_quiet_and_fits_the_window(
         path_of("tenancy_user_change", superuser.pk),
         path_of("tenancy_user_add"),
         path_of("tenancy_apitoken_add"),
+        path_of("tenancy_apikey_add"),
     ]
     paths += [
         path_of(f"{name}_changelist")

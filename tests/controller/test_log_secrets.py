@@ -106,6 +106,11 @@ def test_bare_api_tokens_are_hidden() -> None:
     assert TOKEN not in without_secrets(f"unknown: {TOKEN}.")
 
 
+def test_of_a_bare_api_key_its_id_is_shown() -> None:
+    secret = "a-_9" * 10 + "xyz"
+    assert without_secrets(f"unknown: Ab3dE6gh.{secret}, again") == f"unknown: Ab3dE6gh.{HIDDEN}, again"
+
+
 def test_values_are_judged_by_their_names_at_any_depth() -> None:
     event = {"device": {"name": "ap", "key": SECRET, "radios": [{"psk": SECRET}]}, "password": 1234, "n": 1}
     assert value_without_secrets(event) == {

@@ -22,6 +22,7 @@ OBJECTS: dict[str, Callable[[Tenant], Model]] = {
     "tenancy.user": lambda tenant: tenant.member,
     "tenancy.membership": lambda tenant: tenant.membership,
     "tenancy.apitoken": lambda tenant: tenant.token,
+    "tenancy.apikey": lambda tenant: tenant.api_key,
     "tenancy.notification": lambda tenant: tenant.notification,
     "tenancy.webhook": lambda tenant: tenant.webhook,
     "tenancy.auditevent": lambda tenant: tenant.event,

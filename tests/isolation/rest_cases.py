@@ -48,6 +48,8 @@ class Case:
     of: Callable[[Tenant], Model] | None = None
     shared: Callable[[World], Model] | None = None
     personal: bool = False
+    # The object is the caller's own where they have one: members see no more of each other's.
+    mine: bool = False
     reveals: bool = False
     # What the path names beside `pk`.
     extra: Callable[[Tenant], dict[str, Any]] = lambda _tenant: {}
@@ -110,6 +112,11 @@ def webhook_body(_world: World, tenant: Tenant, **fields: Any) -> dict[str, Any]
         "events": ["device.registered"],
         **fields,
     }
+
+
+def api_key_body(_world: World, tenant: Tenant, **fields: Any) -> dict[str, Any]:
+    """Return a valid new API key."""
+    return {"organization": str(tenant.organization.pk), "name": "new", **fields}
 
 
 def _webhook(tenant: Tenant) -> Model:
@@ -425,6 +432,21 @@ CASES: dict[str, Case] = {
         {"GET": Call(), "PATCH": Call(200, lambda _world, _tenant: {"name": "new"}), "DELETE": Call(204)},
         of=lambda tenant: tenant.token,
         personal=True,
+    ),
+    "users_api_key_list": Case(
+        "tenancy.apikey",
+        {"GET": Call(), "POST": Call(201, api_key_body)},
+        references=(
+            *_organization_filters(),
+            Reference("GET", "user", _colleague),
+            *_related("POST", api_key_body, organization=_organization, user=_colleague),
+        ),
+    ),
+    "users_api_key_detail": Case(
+        "tenancy.apikey",
+        {"GET": Call(), "PATCH": Call(200, lambda _world, _tenant: {"name": "new"}), "DELETE": Call(204)},
+        of=lambda tenant: tenant.api_key,
+        mine=True,
     ),
     "users_user_list": Case(
         USER,

@@ -86,10 +86,10 @@ def _ids(world: World, case: Case, role: str) -> dict[str, Any]:
     if case.of is None:
         return {LIST: None}
     own = case.of(world.own).pk
-    if case.personal:
+    if case.personal or case.mine:
         person = world.people.get(role)
         mine = type(case.of(world.own))._default_manager.filter(user=person)
-        own = mine.values_list("pk", flat=True).first() or world.unknown
+        own = mine.values_list("pk", flat=True).first() or (own if case.mine else world.unknown)
     found = {OWN: own, FOREIGN: case.of(world.foreign).pk, UNKNOWN: world.unknown}
     return found | ({SHARED: case.shared(world).pk} if case.shared else {})
 

@@ -20,6 +20,7 @@ from core.models import Heartbeat
 from devices.models import Device, DeviceGroup, FleetSettings
 from tenancy import audit, services, webhook_services
 from tenancy.models import (
+    ApiKey,
     ApiToken,
     AuditEvent,
     Membership,
@@ -58,6 +59,8 @@ class Tenant:
     membership: Membership
     token: ApiToken
     token_secret: str
+    api_key: ApiKey
+    api_key_text: str
     webhook: Webhook
     delivery: WebhookDelivery
     job: Job
@@ -71,8 +74,8 @@ class Tenant:
         device_parts = [factories.config_of(self.device), *factories.config_of(self.device).revisions.all()]
         return [
             self.organization, self.template, self.spare_template, self.group, self.device, self.retired,
-            self.notification, self.member, self.membership, self.token, self.webhook, self.delivery, self.job,
-            self.colleague, self.event, self.session, self.deleted, *device_parts,
+            self.notification, self.member, self.membership, self.token, self.api_key, self.webhook, self.delivery,
+            self.job, self.colleague, self.event, self.session, self.deleted, *device_parts,
         ]  # fmt: skip
 
 
@@ -125,6 +128,7 @@ def tenant(name: str, *, role: str = Role.OWNER) -> Tenant:
     retired = configs.device_deactivate(retired)
     member = factories.user(f"{name}-member", role=role, organization=org, is_staff=True)
     token, secret = services.token_issue(user=member, name=f"{name}-token")
+    api_key, text = factories.api_key(member, org, name=f"{name}-key")
     webhook = factories.webhook(org, url=f"https://{name}.example.org/hook", description=f"{name} hook")
     colleague = factories.user(f"{name}-colleague", role=Role.VIEWER, organization=org, first_name=name)
     services.token_issue(user=colleague, name=f"{name}-laptop")
@@ -142,6 +146,8 @@ def tenant(name: str, *, role: str = Role.OWNER) -> Tenant:
         membership=Membership.objects.get(user=member),
         token=token,
         token_secret=secret,
+        api_key=api_key,
+        api_key_text=text,
         webhook=webhook,
         delivery=webhook_services.webhook_test(webhook),
         job=jobs.job_create(
@@ -174,12 +180,15 @@ def build() -> World:
         people[role] = factories.user(
             f"alpha-{role}", role=role, organization=own.organization, is_staff=True
         )
+        factories.api_key(people[role], own.organization)
     ids = [obj.pk for obj in foreign.objects()]
     words = {
         FOREIGN,
         foreign.device.mac_address.lower(),
         foreign.retired.mac_address.lower(),
         foreign.token_secret,
+        foreign.api_key.key_id.lower(),
+        foreign.api_key_text.lower(),
     }
     words |= {str(pk) for pk in ids} | {pk.hex for pk in ids}
     secrets = {role: factories.token_for(person) for role, person in people.items()}

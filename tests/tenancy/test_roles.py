@@ -41,6 +41,8 @@ EXPECTED = {
     "tenancy.webhook": (ALL[2:], ALL[2:], ALL[2:], ALL[2:]),
     "tenancy.webhookdelivery": (ALL[2:], ALL[2:], NOBODY, NOBODY),
     "tenancy.user": (ALL[2:], ALL[2:], ALL[2:], ALL[2:]),
+    "tenancy.apikey": (ALL, ALL, ALL, ALL),
+    "tenancy.memberkey": (ALL[2:], NOBODY, NOBODY, ALL[2:]),
     "tenancy.membertoken": (ALL[3:], NOBODY, NOBODY, ALL[3:]),
     "devices.fleetsecret": (ALL[2:], ALL[2:], NOBODY, NOBODY),
 }

@@ -25,6 +25,7 @@ class Command(BaseCommand):
             "--password", default="", help="the member's password; without one no sign-in by form"
         )
         parser.add_argument("--role", default=Role.OPERATOR.value, choices=Role.values)
+        parser.add_argument("--api-key", action="store_true", help="also make a new API key of the user")
         parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -36,6 +37,7 @@ class Command(BaseCommand):
                 username=options["user"],
                 password=options["password"],
                 role=options["role"],
+                api_key=options["api_key"],
             )
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from error
@@ -44,5 +46,5 @@ class Command(BaseCommand):
             return
         for kind, values in printed.items():
             self.stdout.write(self.style.MIGRATE_HEADING(kind))
-            for name, value in values.items():
+            for name, value in values.items() if isinstance(values, dict) else (("key", values),):
                 self.stdout.write(f"  {name}: {value}")

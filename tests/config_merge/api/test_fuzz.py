@@ -73,6 +73,7 @@ def ids() -> dict[str, str]:
         "device": str(factories.configured(org, group=group).pk),
         "notification": str(factories.notification(org).pk),
         "api-token": str(factories.tenancy.token_issue(user=operator, name="t")[0].pk),
+        "api-key": str(factories.api_key(operator, org)[0].pk),
         "user": str(operator.pk),
         "membership": str(operator.memberships.get().pk),
         "audit": str(audit_event(org).pk),

@@ -35,6 +35,7 @@ def fill(user: User, org: Organization, device: Device, rows: int) -> None:
         factories.configured(org, group=group)
         factories.notification(org)
         factories.token_for(user)
+        factories.api_key(user, org)
         more = factories.organization()
         factories.tenancy.membership_set(user=user, organization=more, role=Role.OWNER)
         factories.session(user)
