@@ -1,6 +1,6 @@
 """What the engine needs to compute a configuration, read from the database in a fixed number of queries.
 
-One configuration or a thousand cost the same six queries. Templates, groups and organizations are decrypted once
+One configuration or a thousand cost the same seven queries. Templates, groups and organizations are decrypted once
 per batch and shared by all its devices, so the engine must not change what it is given (and does not).
 """
 
@@ -10,8 +10,23 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from config_merge.engine import Effective, Layer, Source, VariableLayer, resolve
-from config_merge.models import Config, ConfigTemplate, Template
+from config_merge.engine import (
+    Artefact,
+    Effective,
+    Layer,
+    Level,
+    Merged,
+    Source,
+    VariableLayer,
+    merge,
+    render,
+    resolve,
+    settings_artefact,
+    settings_effective,
+    validate,
+)
+from config_merge.engine.origins import EMPTY
+from config_merge.models import Config, ConfigTemplate, Managed, Site, SiteDevice, Template
 from devices.models import Device, DeviceGroup, FleetSettings
 
 SYSTEM = "system"
@@ -31,7 +46,7 @@ class Inputs:
     """Everything one configuration is made of; the engine's arguments, and the model of the operating system.
 
     `owners` are the organizations of the device and its group, `guests` the templates that belong to others (None:
-    shared ones).
+    shared ones), `merged` the settings where they come from a site. `is_held` says that the device keeps what it has.
     """
 
     config_id: UUID
@@ -44,15 +59,50 @@ class Inputs:
     organization_id: UUID | None = None
     owners: frozenset[UUID] = frozenset()
     guests: tuple["Guest", ...] = ()
+    merged: Merged | None = field(default=None, repr=False)
+    is_held: bool = False
 
     def effective(self) -> Effective:
         """Merge and substitute; raises EngineError."""
+        if self.merged is not None:
+            sources = {layer.source.layer: layer.source for layer in self.layers}
+            return settings_effective(self.merged, backend=self.backend, sources=sources)
         return resolve(
             backend=self.backend, layers=self.layers, variables=self.variables, hostname=self.hostname
         )
 
+    def artefact(self, effective: Effective | None = None) -> Artefact:
+        """Return what the device downloads; `effective` saves merging again. Raises EngineError."""
+        if self.merged is not None:
+            return settings_artefact(self.merged)
+        tree = (effective or self.effective()).tree
+        return render(backend=self.backend, tree=tree, os=self.os)
+
+    def check(self) -> None:
+        """Refuse what the device could not be given. Raises EngineError."""
+        effective = self.effective()
+        if self.merged is None:
+            validate(backend=self.backend, tree=effective.tree)
+        # The schema does not know everything the renderer refuses (an IPv4 mask of 99, for one).
+        self.artefact(effective)
+
     def own(self) -> dict[str, Any]:
         """Return the device's own part of it, as a revision keeps it: what its configuration and templates were."""
+        if self.merged is not None:
+            settings = {
+                key: {
+                    "value": list(entry.value) if isinstance(entry.value, tuple) else entry.value,
+                    "origin": entry.origin,
+                }
+                for key, entry in self.merged.device.entries.items()
+            }
+            return {
+                "backend": self.backend,
+                "settings": settings,
+                "config": {},
+                "context": {},
+                "templates": [],
+            }
         last = self.variables[-1]
         return {
             "backend": self.backend,
@@ -98,6 +148,7 @@ def variable_layers(
     organization: Mapping[str, Any],
     group: DeviceGroup | None,
     context: Mapping[str, Any],
+    site: Site | None = None,
 ) -> tuple[VariableLayer, ...]:
     """Return the variables of a device, weakest first (spec 2.5)."""
     layers = [VariableLayer(Source("identity", str(device.pk), device.name), identity_variables(device))]
@@ -105,11 +156,53 @@ def variable_layers(
     if organization:
         name = device.organization.name
         layers.append(VariableLayer(Source("organization", str(device.organization_id), name), organization))
+    if site is not None and site.context:
+        layers.append(VariableLayer(Source("site", str(site.pk), site.name), site.context))
     if group is not None and group.context:
         layers.append(VariableLayer(Source("group", str(group.pk), group.name), group.context))
     if context:
         layers.append(VariableLayer(Source("device", str(device.pk), device.name), context))
     return tuple(layers)
+
+
+def site_level(site: Site) -> Level:
+    """Return a site's settings as the merge wants them, read once for all devices that share the object."""
+    kept = vars(site).get("_muster_level")
+    if kept is None or kept[0] is not site.settings:
+        kept = site.__dict__["_muster_level"] = (site.settings, Level.of(site.settings))
+    level: Level = kept[1]
+    return level
+
+
+def _settings_build(config: Config, device: Device, place: SiteDevice) -> Inputs:
+    """Assemble the inputs of a configuration that comes from a site; a deactivated device gets nothing."""
+    site = place.site
+    off = device.is_deactivated
+    theirs = EMPTY if off or not place.inherits else site_level(site)
+    ours = EMPTY if off else Level.of(place.settings)
+    merged = merge(theirs, ours, defaults={} if off else site.defaults)
+    levels: tuple[tuple[Source, Mapping[str, Any]], ...] = (
+        (Source("default", str(site.pk), f"Defaults of {site.name}"), merged.defaults),
+        (Source("site", str(site.pk), site.name), _values(theirs)),
+        (Source("device", str(device.pk), device.name), _values(ours)),
+    )
+    return Inputs(
+        config_id=config.pk,
+        generation=config.generation,
+        backend=config.backend,
+        os=device.os,
+        hostname=device.name,
+        layers=tuple(Layer(source=source, config=values) for source, values in levels),
+        variables=(),
+        organization_id=device.organization_id,
+        owners=frozenset({device.organization_id}),
+        merged=merged,
+        is_held=place.is_suspended or place.is_retired,
+    )
+
+
+def _values(level: Level) -> dict[str, Any]:
+    return {key: entry.value for key, entry in level.entries.items() if entry.value is not None}
 
 
 def build(
@@ -119,8 +212,11 @@ def build(
     templates: Iterable[Template],
     organization: Mapping[str, Any],
     group: DeviceGroup | None,
+    place: SiteDevice | None = None,
 ) -> Inputs:
     """Assemble the inputs of one configuration; a deactivated device gets nothing but its name."""
+    if config.managed_by == Managed.SITE and place is not None:
+        return _settings_build(config, device, place)
     templates = () if device.is_deactivated else tuple(templates)
     own = {} if device.is_deactivated else config.config
     layers = [template_layer(template) for template in templates]
@@ -134,7 +230,12 @@ def build(
         hostname=device.name,
         layers=tuple(layers),
         variables=variable_layers(
-            device=device, templates=templates, organization=organization, group=group, context=config.context
+            device=device,
+            templates=templates,
+            organization=organization,
+            group=group,
+            context=config.context,
+            site=place.site if place is not None else None,
         ),
         organization_id=device.organization_id,
         owners=frozenset(owners),
@@ -170,6 +271,7 @@ class Standing:
     templates: tuple[Template, ...]
     organization: Mapping[str, Any] = field(repr=False)
     group: DeviceGroup | None
+    place: SiteDevice | None = None
 
     def inputs(self) -> Inputs:
         """Return what the engine needs."""
@@ -179,16 +281,38 @@ class Standing:
             templates=self.templates,
             organization=self.organization,
             group=self.group,
+            place=self.place,
         )
 
 
+def places_of(devices: Iterable[Device]) -> dict[UUID, SiteDevice]:
+    """Return the places of devices loaded with theirs, each with its site, which all places of it share.
+
+    One query; none when no device is in a site.
+    """
+    places = {device.pk: device.place for device in devices if hasattr(device, "place")}
+    sites = Site.objects.in_bulk({place.site_id for place in places.values()}) if places else {}
+    return {
+        device_id: _at(place, sites[place.site_id])
+        for device_id, place in places.items()
+        if place.site_id in sites
+    }
+
+
+def _at(place: SiteDevice, site: Site) -> SiteDevice:
+    place.site = site
+    return place
+
+
 def standings(configs: Iterable[Config]) -> list[Standing]:
-    """Return the rows of `configs` (six queries in all). Configurations deleted meanwhile are left out."""
+    """Return the rows of `configs` (seven queries in all at most). Those deleted meanwhile are left out."""
     configs = list(configs)
-    devices = Device.objects.select_related("organization").in_bulk({config.device_id for config in configs})
+    known = Device.objects.select_related("organization", "place")
+    devices = known.in_bulk({config.device_id for config in configs})
     groups = DeviceGroup.objects.in_bulk({device.group_id for device in devices.values() if device.group_id})
     fleets = FleetSettings.objects.in_bulk({device.organization_id for device in devices.values()})
     assigned = assigned_templates([config.pk for config in configs])
+    places = places_of(devices.values())
     return [
         Standing(
             config=config,
@@ -196,6 +320,7 @@ def standings(configs: Iterable[Config]) -> list[Standing]:
             templates=tuple(assigned[config.pk]),
             organization=fleet.context if (fleet := fleets.get(device.organization_id)) else {},
             group=groups.get(device.group_id) if device.group_id else None,
+            place=places.get(config.device_id),
         )
         for config in configs
         if (device := devices.get(config.device_id)) is not None
@@ -203,5 +328,5 @@ def standings(configs: Iterable[Config]) -> list[Standing]:
 
 
 def load(configs: Iterable[Config]) -> list[Inputs]:
-    """Return the inputs of `configs` (six queries in all). Configurations deleted meanwhile are left out."""
+    """Return the inputs of `configs` (seven queries in all at most). Those deleted meanwhile are left out."""
     return [standing.inputs() for standing in standings(configs)]

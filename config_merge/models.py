@@ -11,6 +11,8 @@ from django.db.models import F, Q
 
 from config_merge.models_jobs import Job as Job
 from config_merge.models_jobs import JobItem as JobItem
+from config_merge.models_sites import Site as Site
+from config_merge.models_sites import SiteDevice as SiteDevice
 from core.fields import EncryptedBinaryField, EncryptedJSONField
 from core.models import BaseModel
 from devices.models import Device, DeviceGroup
@@ -34,6 +36,13 @@ class Status(models.TextChoices):
     DEACTIVATED = "deactivated", "Deactivated"
 
 
+class Managed(models.TextChoices):
+    """Where a device's configuration comes from."""
+
+    TEMPLATES = "templates", "Templates"
+    SITE = "site", "Site settings"
+
+
 class Cause(models.TextChoices):
     """Why a configuration was computed anew."""
 
@@ -46,6 +55,9 @@ class Cause(models.TextChoices):
     ACTIVATED = "activated", "Device activated"
     DEACTIVATED = "deactivated", "Device deactivated"
     RESTORED = "restored", "Earlier revision restored"
+    SITE = "site", "Site edited"
+    SETTINGS = "settings", "Device settings edited"
+    MOVED = "moved", "Managed by something else"
 
 
 class Template(BaseModel):
@@ -128,6 +140,9 @@ class Config(BaseModel):
 
     device = models.OneToOneField(Device, on_delete=models.CASCADE, related_name="config")
     backend = models.CharField(max_length=64, choices=Backend.choices, default=Backend.OPENWRT)
+    managed_by = models.CharField(
+        max_length=16, choices=Managed.choices, default=Managed.TEMPLATES, editable=False
+    )
     config = EncryptedJSONField(
         "configuration", default=dict, blank=True, help_text="Applied after the templates, so it wins."
     )

@@ -11,6 +11,8 @@ from tenancy.policy import register
 
 register("config_merge.template", view=Role.VIEWER, write=Role.OPERATOR)
 register("config_merge.config", view=Role.VIEWER, write=Role.OPERATOR)
+register("config_merge.site", view=Role.VIEWER, write=Role.OPERATOR)
+register("config_merge.sitedevice", view=Role.VIEWER, write=Role.OPERATOR)
 register("config_merge.job", view=Role.VIEWER, write=Role.OPERATOR)
 register("config_merge.configrevision", view=Role.VIEWER, write=None)
 register("config_merge.deleteddevice", view=Role.VIEWER, write=None, add=Role.OPERATOR)

@@ -10,7 +10,8 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from config_merge.models import Template
+from config_merge.models import Site, Template
+from config_merge.services.sites import site_create
 from config_merge.services.templates import template_create
 from devices.queries import shared_secret_of
 from tenancy import services
@@ -69,11 +70,18 @@ def _demo_template(organization: Organization) -> None:
 
 @transaction.atomic
 def provision(
-    *, slug: str, name: str, username: str, password: str, role: str, api_key: bool = False
+    *,
+    slug: str,
+    name: str,
+    username: str,
+    password: str,
+    role: str,
+    api_key: bool = False,
+    site: str = "",
 ) -> dict[str, Any]:
     """Make sure organization and user exist; returns the JSON object scripts rely on. Raises ValidationError.
 
-    With `api_key`, the user gets one more key to the organization.
+    With `api_key`, the user gets one more key to the organization; `site` names a site that shall exist.
     """
     if api_key and not username:
         raise ValidationError("An API key needs a user.")
@@ -93,4 +101,8 @@ def provision(
         if api_key:
             _, text = api_key_create(by=user, user=user, organization=organization, name="provision")
             printed["api_key"] = text
+    if site:
+        found = Site.objects.filter(organization=organization, name=site).first()
+        row = found or site_create(organization=organization, name=site)
+        printed["site"] = {"id": str(row.number), "name": row.name}
     return printed

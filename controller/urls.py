@@ -30,6 +30,7 @@ urlpatterns = [
     path("api/v1/docs.yaml", SpectacularYAMLAPIView.as_view(), name="schema-yaml"),
     path("api/v1/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("api/v1/redoc/", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    path("pub/v1/", include("config_merge.pub_v1.urls")),
     path("controller/", include("config_merge.agent.urls")),
 ]
 

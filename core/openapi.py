@@ -18,10 +18,11 @@ def summary_of(description: str) -> str:
 def chapter_of(path: str) -> str:
     """Return the kind of object a path is about.
 
-    >>> chapter_of("/api/v1/controller/device/{id}/"), chapter_of("/api/v1/users/token/")
-    ('device', 'token')
+    >>> chapter_of("/api/v1/controller/device/{id}/"), chapter_of("/api/v1/users/token/"), chapter_of("/pub/v1/sites")
+    ('device', 'token', 'cloud')
     """
-    return path.strip("/").split("/")[3]
+    parts = path.strip("/").split("/")
+    return "cloud" if parts[0] == "pub" else parts[3]
 
 
 def finish(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:

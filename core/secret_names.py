@@ -18,7 +18,7 @@ _WORDS = (
     "token", "credential", "credentials", "wep", "sae",
 )  # fmt: skip
 _SECRET_NAME = re.compile(
-    rf"(?:^|[_\-. ])(?:{'|'.join(_WORDS)})\d*+(?:$|[_\-. ])|(?:password|passphrase|secret|privatekey|authtoken)",
+    rf"(?:^|[_\-. /])(?:{'|'.join(_WORDS)})\d*+(?:$|[_\-. ])|(?:password|passphrase|secret|privatekey|authtoken)",
     re.I,
 )
 # Names that contain such a word and hold nothing secret.

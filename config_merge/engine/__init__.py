@@ -15,9 +15,11 @@ from config_merge.engine.errors import (
     MergeConflict,
     UnknownBackend,
 )
-from config_merge.engine.origins import Entry, Level, Merged, entity_of, merge
+from config_merge.engine.origins import Entry, Level, Merged, entity_of, merge, value_of
 from config_merge.engine.render import render, speaks_dsa
 from config_merge.engine.resolve import Effective, resolve
+from config_merge.engine.settings_change import device_changed, site_changed, user_id
+from config_merge.engine.settings_effective import settings_artefact, settings_effective
 from config_merge.engine.settings_uci import Packages, is_writable, packages_of, place_of
 from config_merge.engine.types import Artefact, File, Layer, Leaf, Source, Variable, VariableLayer
 from config_merge.engine.validate import validate
@@ -44,6 +46,7 @@ __all__ = [
     "UnknownBackend",
     "Variable",
     "VariableLayer",
+    "device_changed",
     "diff_files",
     "entity_of",
     "is_writable",
@@ -53,8 +56,13 @@ __all__ = [
     "place_of",
     "render",
     "resolve",
+    "settings_artefact",
+    "settings_effective",
+    "site_changed",
     "speaks_dsa",
     "undefined_variables",
+    "user_id",
     "validate",
+    "value_of",
     "variables_in_force",
 ]

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 
-from config_merge.engine import Artefact, EngineError, File, diff_files, render, validate
+from config_merge.engine import Artefact, EngineError, File, diff_files, validate
 from config_merge.hiding import Secrecy, files_hidden, hidden_once_more, revision_secrets
 from config_merge.inputs import Inputs, Standing, standings
 from config_merge.models import Config
@@ -206,8 +206,8 @@ class _Computed:
 def _computed(item: Inputs) -> _Computed | str:
     """Return what a configuration merges and renders to, or why it does not."""
     try:
-        tree = item.effective().tree
-        return _Computed(render(backend=item.backend, tree=tree, os=item.os), tree)
+        effective = item.effective()
+        return _Computed(item.artefact(effective), effective.tree)
     except EngineError as error:
         return str(error)
     except Exception:
@@ -217,7 +217,9 @@ def _computed(item: Inputs) -> _Computed | str:
 
 
 def _refused(item: Inputs, tree: dict[str, Any]) -> str:
-    """Return what the back end's schema refuses, "" when nothing."""
+    """Return what the back end's schema refuses, "" when nothing; settings were checked one by one."""
+    if item.merged is not None:
+        return ""
     try:
         validate(backend=item.backend, tree=tree)
     except EngineError as error:

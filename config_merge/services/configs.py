@@ -14,9 +14,9 @@ from django.db import transaction
 from django.db.models import Q
 
 from config_merge import inputs
-from config_merge.engine import EngineError, render, validate
+from config_merge.engine import EngineError
 from config_merge.hiding import Secrecy
-from config_merge.models import Backend, Cause, Config, Status, Template
+from config_merge.models import Backend, Cause, Config, Managed, SiteDevice, Status, Template
 from config_merge.services import assignment, deleted, recompute, stale, telling
 from config_merge.status import move
 from core.db import locked
@@ -46,10 +46,7 @@ def check_effective(config: Config) -> None:
     """
     for item in inputs.load([config]):
         try:
-            tree = item.effective().tree
-            validate(backend=item.backend, tree=tree)
-            # The schema does not know everything the renderer refuses (an IPv4 mask of 99, for one).
-            render(backend=item.backend, tree=tree, os=item.os)
+            item.check()
         except EngineError as error:
             words = Secrecy().words(item, str(error))
             raise ValidationError({NON_FIELD_ERRORS: [words]}) from error
@@ -64,12 +61,18 @@ def config_create(
     templates: Sequence[Template] = (),
     context: dict[str, Any] | None = None,
     config: dict[str, Any] | None = None,
+    managed_by: str = Managed.TEMPLATES,
     actor_id: UUID | None = None,
 ) -> Config:
     """Give a device a configuration with its automatic templates, and compute it. Raises ValidationError."""
     stale.reading_templates()
     row = Config(
-        device=device, backend=backend, context=context or {}, config=config or {}, stale_actor_id=actor_id
+        device=device,
+        backend=backend,
+        context=context or {},
+        config=config or {},
+        managed_by=managed_by,
+        stale_actor_id=actor_id,
     )
     row.full_clean(exclude=["device"])
     check_templates(device, templates)
@@ -203,6 +206,8 @@ def managed_device_update(
     if row is not None:
         row.device = device
         moved = device.organization_id != old_organization
+        if moved:
+            _leave_site(row)
         if moved or "group" in changed:
             _follow(row, old_group=old_group, moved=moved)
     wanted = dict(config or {})
@@ -217,6 +222,13 @@ def managed_device_update(
             recompute.recompute_one(row.pk)
     device.refresh_from_db()
     return device
+
+
+def _leave_site(config: Config) -> None:
+    """A site stays behind with its organization; what the device is comes from templates then."""
+    SiteDevice.objects.filter(device_id=config.device_id).delete()
+    config.managed_by = Managed.TEMPLATES
+    config.save(update_fields=["managed_by"])
 
 
 def _create_if_useful(device: Device, wanted: dict[str, Any], *, actor_id: UUID | None) -> None:

@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 
 from config_merge import inputs
-from config_merge.engine import Artefact, EngineError, render
+from config_merge.engine import Artefact, EngineError
 from config_merge.hiding import Secrecy
 from config_merge.models import Config, ConfigRevision, Status
 from config_merge.services import telling
@@ -51,7 +51,8 @@ WRITTEN = [
 class Computation:
     """The outcome for one configuration: an artefact and what it was made of, or why there is none.
 
-    `problem` is in the engine's words, which may quote secrets; it is stored without them.
+    `problem` is in the engine's words, which may quote secrets; it is stored without them. `is_held` says that the
+    device keeps what it has.
     """
 
     config_id: UUID
@@ -59,6 +60,7 @@ class Computation:
     artefact: Artefact | None
     problem: str = field(default="", repr=False)
     item: inputs.Inputs | None = field(default=None, repr=False)
+    is_held: bool = False
 
 
 def stale_configs() -> QuerySet[Config]:
@@ -68,8 +70,10 @@ def stale_configs() -> QuerySet[Config]:
 
 def compute(item: inputs.Inputs) -> Computation:
     """Render one configuration; what the engine refuses becomes the outcome's `problem`."""
+    if item.is_held:
+        return Computation(item.config_id, item.generation, None, is_held=True)
     try:
-        artefact = render(backend=item.backend, tree=item.effective().tree, os=item.os)
+        artefact = item.artefact()
     except EngineError as error:
         return Computation(item.config_id, item.generation, None, str(error), item)
     except Exception:
@@ -146,7 +150,7 @@ def _work_off(config_ids: Sequence[UUID]) -> None:
     outcomes = compute_all(config_ids)
     _store_and_tell(outcomes)
     metrics.observe(metrics.RECOMPUTE, perf_counter() - started)
-    failed = sum(outcome.artefact is None for outcome in outcomes)
+    failed = sum(outcome.artefact is None and not outcome.is_held for outcome in outcomes)
     metrics.add(metrics.RECOMPUTED, "problem", amount=failed)
     metrics.add(metrics.RECOMPUTED, "computed", amount=len(outcomes) - failed)
 
@@ -154,7 +158,7 @@ def _work_off(config_ids: Sequence[UUID]) -> None:
 @transaction.atomic
 def _store_and_tell(computations: Sequence[Computation]) -> None:
     """Store the outcomes; people are told of a device that can no longer be given what it should be."""
-    failed = [item.config_id for item in computations if item.artefact is None]
+    failed = [item.config_id for item in computations if item.artefact is None and not item.is_held]
     well = Config.objects.filter(pk__in=failed, problem="").select_related("device")
     news = list(well.only("pk", "device__name", "device__organization_id")) if failed else []
     store(computations)
@@ -203,6 +207,8 @@ def _apply(item: Computation, config: Config, secrecy: Secrecy) -> ConfigRevisio
     if item.problem and item.item is not None:
         item = replace(item, problem=secrecy.words(item.item, item.problem)[:512])
     config.computed_generation = item.generation
+    if item.is_held:
+        return None
     recovered = bool(config.problem) and not item.problem
     config.problem = item.problem
     artefact = item.artefact

@@ -10,8 +10,8 @@ from uuid import UUID
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import transaction
 
-from config_merge.models import Cause, Config, ConfigRevision, Template
-from config_merge.services import stale
+from config_merge.models import Cause, Config, ConfigRevision, Managed, SiteDevice, Template
+from config_merge.services import sites, stale
 from config_merge.services.assignment import usable_by
 from config_merge.services.configs import config_update
 from core.db import locked
@@ -57,6 +57,12 @@ def revision_restore(
             }
         )
     config.device = row
+    if "settings" in revision.inputs:
+        changed = _settings_restored(config, revision, actor_id=actor_id)
+        return _restored(changed, revision, row)
+    if config.managed_by != Managed.TEMPLATES:
+        config = sites.device_manage(row, by=Managed.TEMPLATES, actor_id=actor_id)
+        config.device = row
     changed = config_update(
         config,
         backend=revision.inputs["backend"],
@@ -66,12 +72,25 @@ def revision_restore(
         actor_id=actor_id,
         cause=Cause.RESTORED,
     )
+    return _restored(changed, revision, row)
+
+
+def _settings_restored(config: Config, revision: ConfigRevision, *, actor_id: UUID | None) -> Config:
+    """Give a device the settings it had; its site's stay as they are now. Raises ValidationError."""
+    place = SiteDevice.objects.filter(device_id=config.device_id).first()
+    if place is None:
+        raise ValidationError({NON_FIELD_ERRORS: ["The device is in no site any more."]})
+    sites.place_settings_restore(place, revision.inputs["settings"], actor_id=actor_id)
+    return sites.device_manage(config.device, by=Managed.SITE, actor_id=actor_id)
+
+
+def _restored(changed: Config, revision: ConfigRevision, device: Device) -> Restored:
     identical = changed.checksum == revision.checksum
     audit.record(
         "revision.restored",
-        row,
-        organization_id=row.organization_id,
-        changes={"revision": (None, number), "identical": (None, identical)},
+        device,
+        organization_id=device.organization_id,
+        changes={"revision": (None, revision.number), "identical": (None, identical)},
     )
     return Restored(changed.revision_number, identical)
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.controller.processes import ROOT, plain_environment, running_up
 
-PAGES = ("README.md", "docs/openwisp.md", "docs/change-flow.md")
+PAGES = ("README.md", "docs/openwisp.md", "docs/change-flow.md", "docs/ignitenet.md")
 BLOCK = re.compile(r"^```(bash|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "==> example"
 

@@ -23,17 +23,21 @@ OPEN = {
 # Routes with refusals of their own, and the same for everyone else; the tests named here walk them.
 TESTED = {"config_schema": "for all who have signed in; tests/config_merge/exchange/test_recovery.py"}
 AGENT = "agent"
+CLOUD = "/pub/v1/"
 ADMIN = "/admin/"
 
 
 def walk_of(route: Route) -> str | None:
-    """Return the name of the walk that covers a route: open, tested, agent, admin, rest; None when there is none."""
+    """Return the walk that covers a route: open, tested, agent, cloud, admin, rest; None when there is none."""
     if route.name in OPEN:
         return "open" if not route.arguments else None
     if route.name in TESTED:
         return "tested" if not route.arguments else None
     if route.name == AGENT:
         return "agent"
+    if route.pattern.startswith(CLOUD):
+        # Its last pattern answers whatever is no route.
+        return "cloud" if route.rest_view is not None or route.pattern == CLOUD else None
     if route.pattern.startswith(ADMIN):
         return "admin"
     return "rest" if route.rest_view is not None and route.name in CASES else None

@@ -30,6 +30,8 @@ EXPECTED = {
     "devices.devicegroup": (ALL, ALL[1:], ALL[1:], ALL[1:]),
     "config_merge.template": (ALL, ALL[1:], ALL[1:], ALL[1:]),
     "config_merge.config": (ALL, ALL[1:], ALL[1:], ALL[1:]),
+    "config_merge.site": (ALL, ALL[1:], ALL[1:], ALL[1:]),
+    "config_merge.sitedevice": (ALL, ALL[1:], ALL[1:], ALL[1:]),
     "config_merge.job": (ALL, ALL[1:], ALL[1:], ALL[1:]),
     "config_merge.configrevision": (ALL, NOBODY, NOBODY, NOBODY),
     "config_merge.deleteddevice": (ALL, ALL[1:], NOBODY, NOBODY),

@@ -26,6 +26,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--role", default=Role.OPERATOR.value, choices=Role.values)
         parser.add_argument("--api-key", action="store_true", help="also make a new API key of the user")
+        parser.add_argument("--site", default="", metavar="NAME", help="a site that shall exist")
         parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -37,6 +38,7 @@ class Command(BaseCommand):
                 username=options["user"],
                 password=options["password"],
                 role=options["role"],
+                site=options["site"],
                 api_key=options["api_key"],
             )
         except ValidationError as error:

@@ -18,10 +18,11 @@ from rest_framework.test import APIClient
 from schemathesis import GenerationMode
 
 from config_merge.models import Job
-from config_merge.services import jobs
+from config_merge.services import jobs, sites
+from core import rates
 from devices.models import Device
 from tenancy import audit
-from tenancy.models import AuditEvent, Role, User
+from tenancy.models import AuditEvent, Organization, Role, User
 from tests import factories
 from tests.config_merge.api.documented import document as committed
 from tests.config_merge.api.documented import fault
@@ -80,17 +81,47 @@ def ids() -> dict[str, str]:
         "batch": str(job(org, operator).pk),
         "webhook": str(factories.webhook(org).pk),
         "session": str(factories.session(operator).pk),
-        "operator": factories.token_for(operator),
-        "owner": factories.token_for(factories.user(role=Role.OWNER, organization=org)),
-        "viewer": factories.token_for(factories.user(role=Role.VIEWER, organization=org)),
-        "superuser": factories.token_for(factories.superuser()),
+        **_cloud(org),
+        **_credentials(org, operator),
     }
+
+
+def _cloud(org: Organization) -> dict[str, str]:
+    """Return the numbers of a site and a device of it, and the timestamps of their settings."""
+    site = sites.site_create(organization=org, name="fuzz")
+    place = sites.place_create(site, serial="fuzz", mac_address="02:00:00:00:ff:ff")
+    return {
+        "sites": str(site.number),
+        "site": str(site.number),
+        "devices": str(place.number),
+        "cloud device": str(place.number),
+        "site timestamp": str(site.version),
+        "device timestamp": str(place.version),
+    }
+
+
+def _credentials(org: Organization, operator: User) -> dict[str, str]:
+    """Return a token and an API key of each caller, the key under "key of …"."""
+    callers = {
+        "operator": operator,
+        "owner": factories.user(role=Role.OWNER, organization=org),
+        "viewer": factories.user(role=Role.VIEWER, organization=org),
+        "superuser": factories.superuser(),
+    }
+    tokens = {name: factories.token_for(user) for name, user in callers.items()}
+    keys = {f"key of {name}": factories.api_key(user, org)[1] for name, user in callers.items()}
+    return tokens | keys
 
 
 def _grounded(case: Any, ids: dict[str, str]) -> None:
     """Make the ids of a generated case point at real rows."""
     if isinstance(case.path_parameters, dict) and "id" in case.path_parameters:
         case.path_parameters["id"] = ids[case.path.removeprefix("/api/v1/").split("/")[1]]
+    noun = case.path.split("/")[3] if case.path.startswith("/pub/") else ""
+    if noun and isinstance(case.path_parameters, dict) and "number" in case.path_parameters:
+        case.path_parameters["number"] = ids["cloud device" if noun == "device" else noun]
+    if isinstance(case.body, dict) and "timestamp" in case.body:
+        case.body["timestamp"] = ids[f"{noun.rstrip('s')} timestamp"]
     if isinstance(case.body, dict):
         for name in {"organization", "group"} & set(case.body):
             case.body[name] = ids[name]
@@ -114,7 +145,7 @@ def _attack(described: Any, client: APIClient, statuses: set[int], ids: dict[str
     def attack(case: Any, caller: str, unknown: int) -> None:
         if unknown < 5:
             _grounded(case, ids)
-        answer = _send(client, case, ids.get(caller))
+        answer = _send(client, case, ids.get(caller), ids.get(f"key of {caller}"))
         body = answer.getvalue() if answer.streaming else answer.content
         said = body[:500]
         assert answer.status_code < 500, said
@@ -129,13 +160,14 @@ def _attack(described: Any, client: APIClient, statuses: set[int], ids: dict[str
     attack()
 
 
-def _send(client: APIClient, case: Any, token: str | None) -> Any:
+def _send(client: APIClient, case: Any, token: str | None, key: str | None) -> Any:
     """Send one case through Django's handler, undone."""
     sent = case.as_transport_kwargs(base_url="http://testserver")
     names = ("method", "url", "params", "data", "json", "files", "headers")
     prepared = requests.Request(**{name: sent[name] for name in names if name in sent}).prepare()
-    headers = {"HTTP_AUTHORIZATION": f"Bearer {token}"} if token else {}
+    headers = {"HTTP_AUTHORIZATION": f"Bearer {token}", "HTTP_X_API_KEY": key or ""} if token else {}
     cache.clear()  # attempts to sign in are limited
+    rates.forget()
     with undone():
         return client.generic(
             case.method,
