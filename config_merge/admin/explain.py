@@ -14,6 +14,8 @@ from config_merge.engine import Leaf, Source, Variable
 LAYER_TITLES = {
     "system": "System",
     "template": "Template",
+    "default": "Default",
+    "site": "Site",
     "device": "Device",
     "identity": "Identity",
     "global": "Global",
@@ -196,10 +198,17 @@ def explain(hidden: Hidden, links: Links) -> Explained:
     """Arrange an effective configuration; `links` gives the page of a source, or an empty text."""
     leaves = hidden.leaves
     arranger = _Arranger(leaves, hidden.variables, links)
-    sections = []
+    found: dict[str, list[Row]] = {}
     for name in sorted(hidden.tree):
-        rows = tuple(arranger.rows(hidden.tree[name], f"/{escaped(name)}", name, "", 0, ""))
-        sections.append(Section(name, rows, sum(row.origin is not None for row in rows)))
+        # The settings of a site are flat: what is before the first slash is their section.
+        root, _, rest = name.partition("/")
+        found.setdefault(root, []).extend(
+            arranger.rows(hidden.tree[name], f"/{escaped(name)}", rest or name, "", 0, "")
+        )
+    sections = [
+        Section(name, tuple(rows), sum(row.origin is not None for row in rows))
+        for name, rows in found.items()
+    ]
     won = Counter(leaf.source for leaf in leaves.values())
     variables = tuple(
         VariableRow(name, plain(item.value), arranger.origin(item.source), arranger.shadows(item.shadowed))
