@@ -16,8 +16,10 @@ ORGANIZATION ?= demo
 ONLY ?=
 ARGS ?=
 
-# Two cores are the least a test run profits from; above four the databases are the limit.
-WORKERS ?= auto
+# One more than there are cores, since many tests wait for servers of their own; above four the databases are the limit.
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+# A test that fails once and not again is listed, with why; tests/conftest.py names those that are not tried again.
+TRIES := --reruns 1 --rerun-show-tracebacks -r fER
 TEST_DATABASE_URL ?= postgres://postgres@127.0.0.1:5432/muster
 TEST_REDIS_URL ?= redis://127.0.0.1:6379/8
 
@@ -38,14 +40,17 @@ run: $(RUNTIME) ## Start Muster on http://127.0.0.1:8000 (HOST=0.0.0.0 PORT=8000
 		$(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
 test: $(TOOLS) ## Run the tests on SQLite (ARGS="tests/core -k clock" for some)
-	$(PY) -m pytest -n $(WORKERS) --maxprocesses=4 -m "not browser and not services" $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --maxprocesses=4 --dist worksteal $(TRIES) -m "not browser and not services" $(ARGS)
 
+# What brings its own server on SQLite, or needs no database, would only say the same once more.
 test-services: $(TOOLS) ## Run the same tests on PostgreSQL and Redis (TEST_DATABASE_URL=… TEST_REDIS_URL=…)
 	MUSTER_DATABASE_URL=$(TEST_DATABASE_URL) MUSTER_REDIS_URL=$(TEST_REDIS_URL) \
-		$(PY) -m pytest -n $(WORKERS) --maxprocesses=4 -m "not browser" $(ARGS)
+		$(PY) -m pytest -n $(WORKERS) --maxprocesses=4 --dist worksteal $(TRIES) \
+		-m "not browser and not standalone" $(ARGS)
 
+# Each file starts a Chromium, and waits for it most of the time.
 test-browser: $(TOOLS) ## Run the tests that drive Chromium
-	$(PY) -m pytest -m browser $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --maxprocesses=2 --dist loadfile $(TRIES) -m browser $(ARGS)
 
 lint: $(TOOLS) ## Style, types, floors, migrations, templates, and the committed API document
 	@mkdir -p $(CACHE)/lint

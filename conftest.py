@@ -34,6 +34,10 @@ def _prepare() -> None:
     directory = tempfile.mkdtemp(prefix="muster-tests-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     os.environ["MUSTER_DATA_DIR"] = directory
+    # What is made once per run and copied by all its processes: workers inherit the name.
+    if "PYTEST_MUSTER_SHARED" not in os.environ:
+        os.environ["PYTEST_MUSTER_SHARED"] = shared = tempfile.mkdtemp(prefix="muster-tests-shared-")
+        atexit.register(shutil.rmtree, shared, ignore_errors=True)
     os.environ["MUSTER_LOG_FORMAT"] = "console"
     if os.environ.get("MUSTER_DATABASE_URL") or os.environ.get("MUSTER_REDIS_URL"):
         os.environ["MUSTER_SECRET_KEY"] = secrets.token_urlsafe(48)
@@ -52,8 +56,9 @@ def _prepare() -> None:
 
 _prepare()
 # The same examples every time, so that a run says something about the change and not about luck;
-# `make test ARGS=--hypothesis-profile=default` looks for new ones.
+# `make test ARGS=--hypothesis-profile=default` looks for new ones, `deep` for longer.
 hypothesis.settings.register_profile("steady", derandomize=True)
+hypothesis.settings.register_profile("deep", max_examples=1000)
 hypothesis.settings.load_profile("steady")
 # The conftest.py files below import models.
 django.setup()

@@ -10,7 +10,7 @@ from benchmarks.options import Options
 from benchmarks.outcome import emit
 from benchmarks.scratch import scratch
 
-NAMES = ("render", "settings", "template", "register", "agent", "preview", "lists")
+NAMES = ("render", "settings", "template", "register", "agent", "boot", "preview", "lists", "jobs", "links")
 
 
 def main(arguments: list[str]) -> int:
@@ -27,6 +27,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--generator", choices=("wrk", "python"), default=default_generator(), help="load generator"
     )
+    parser.add_argument(
+        "--sqlite", default="", metavar="FILE", help="a migrated, empty database to work on a copy of"
+    )
     chosen = parser.parse_args(arguments)
     if chosen.name is None:
         commands = [[sys.executable, "-m", "benchmarks", name, *arguments] for name in NAMES]
@@ -36,6 +39,7 @@ def main(arguments: list[str]) -> int:
         database_url=chosen.database_url,
         redis_url=chosen.redis_url,
         generator=chosen.generator,
+        sqlite=chosen.sqlite,
     )
     with scratch(options) as at:
         # A benchmark imports models, so it can be imported only now.

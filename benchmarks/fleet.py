@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from benchmarks import access_point
-from config_merge.models import Config, ConfigTemplate, Template
+from config_merge.models import Config, ConfigTemplate, Managed, Site, SiteDevice, Template
+from config_merge.services.sites import site_create
 from config_merge.services.templates import template_create
 from core.crypto import digest
 from devices.models import Device
@@ -70,6 +71,23 @@ def seed(slug: str, *, devices: int, first: int = 1) -> Fleet:
     _configure(rows, made)
     members = tuple(Member(row.pk, row.name, row.key, row.last_ip or "") for row in rows)
     return Fleet(organization, made, members)
+
+
+def seed_site(
+    organization: Organization, name: str, *, devices: int, first: int
+) -> tuple[Site, tuple[Member, ...]]:
+    """Make a site with `devices` devices that it manages, numbered from `first`."""
+    site = site_create(organization=organization, name=name)
+    secret = shared_secret_of(organization.slug)
+    rows = [_device(organization, number, secret) for number in range(first, first + devices)]
+    Device.objects.bulk_create(rows, batch_size=BATCH)
+    Config.objects.bulk_create(
+        [Config(device=row, managed_by=Managed.SITE) for row in rows], batch_size=BATCH
+    )
+    SiteDevice.objects.bulk_create(
+        [SiteDevice(device=row, site=site, serial=row.name) for row in rows], batch_size=BATCH
+    )
+    return site, tuple(Member(row.pk, row.name, row.key, row.last_ip or "") for row in rows)
 
 
 def _device(organization: Organization, number: int, secret: str) -> Device:

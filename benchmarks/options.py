@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """`quick` shrinks everything to a smoke test whose figures mean nothing; `generator` is "wrk" or "python"."""
+    """`quick` shrinks everything to a smoke test whose figures mean nothing; `generator` is "wrk" or "python".
+
+    `sqlite` is a migrated, empty database to work on a copy of: migrating takes longer than a quick run.
+    """
 
     quick: bool = False
     database_url: str = ""
     redis_url: str = ""
     generator: str = ""
+    sqlite: str = ""
 
     @property
     def seconds(self) -> float:

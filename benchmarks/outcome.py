@@ -69,10 +69,12 @@ class Outcome:
 
 
 def emit(outcome: Outcome, *, keep: bool) -> None:
-    """Print an outcome, the JSON line last; with `keep` it replaces the last result of its name and database."""
+    """Print an outcome, the JSON line last; with `keep` it replaces the last result of its name and services."""
     document = outcome.as_json()
     if keep:
-        suffix = "-postgresql" if "postgresql" in document["conditions"].get("database", "") else ""
+        conditions = document["conditions"]
+        suffix = "-postgresql" if "postgresql" in conditions.get("database", "") else ""
+        suffix += "-redis" if conditions.get("quotas") == "redis" else ""
         RESULTS.mkdir(exist_ok=True)
         text = json.dumps(document, indent=2, ensure_ascii=False)
         (RESULTS / f"{outcome.name}{suffix}.json").write_text(text + "\n", encoding="utf-8")

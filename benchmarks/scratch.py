@@ -8,6 +8,7 @@ import base64
 import contextlib
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import django
 import psycopg
+from django.conf import settings
 from django.core.management import call_command
 
 from benchmarks.options import Options
@@ -51,6 +53,8 @@ def scratch(options: Options) -> Iterator[Scratch]:
             del os.environ[name]
         os.environ |= chosen
         django.setup()
+        if options.sqlite:
+            shutil.copy(options.sqlite, settings.DATABASES["default"]["NAME"])
         call_command("migrate", interactive=False, verbosity=0)
         stack.callback(_let_go)
         yield Scratch(directory, dict(os.environ))

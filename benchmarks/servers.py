@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.scratch import Scratch
+from deploy.rehearsal import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = "controller.asgi:application"
 BARE = "benchmarks.bare:application"
 DJANGO = "benchmarks.floor:application"
-# What `controller.server.serve` asks of uvicorn; websockets play no part here.
+# What `controller.server.serve` asks of uvicorn.
 UVICORN = [
     "--loop",
     "uvloop",
@@ -48,11 +49,15 @@ class Served:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def resident_bytes(self) -> int:
+        """Memory it has in RAM (proc(5), second field of statm)."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
 
 @contextlib.contextmanager
 def serving(application: str, at: Scratch, *, variables: Mapping[str, str] | None = None) -> Iterator[Served]:
     """Run `application` on a free port; yields once it answers."""
-    port = _free_port()
+    port = free_port()
     command = [
         sys.executable,
         "-m",
@@ -64,7 +69,22 @@ def serving(application: str, at: Scratch, *, variables: Mapping[str, str] | Non
         str(port),
         *UVICORN,
     ]
-    environment = at.environment | dict(variables or {})
+    with _running(command, at, port, variables or {}) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def up(at: Scratch, *, variables: Mapping[str, str] | None = None) -> Iterator[Served]:
+    """Run `manage.py up`, worker and beat included: uvicorn as above, in the same process."""
+    port = free_port()
+    command = [sys.executable, "manage.py", "up", "--port", str(port), "--data-dir", str(at.directory)]
+    with _running(command, at, port, variables or {}) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def _running(command: list[str], at: Scratch, port: int, variables: Mapping[str, str]) -> Iterator[Served]:
+    environment = at.environment | dict(variables)
     with tempfile.TemporaryFile(mode="w+", prefix="muster-bench-server-") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         try:
@@ -77,12 +97,6 @@ def serving(application: str, at: Scratch, *, variables: Mapping[str, str] | Non
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _await_port(

@@ -21,6 +21,11 @@ def carries_secrets(template: Template, *, names: Names = frozenset()) -> bool:
     return bool(secrets_in(template.config) or secrets_in(template.default_values, names=secret))
 
 
+def secret_default_values(template: Template) -> frozenset[str]:
+    """Return the variables that a template or others of its organization use at secret places (one query)."""
+    return variables_of_secrets(template.config) | secret_names_of([template.organization_id])
+
+
 def secret_names_of(organization_ids: Iterable[UUID | None]) -> frozenset[str]:
     """Return the variables that templates of these organizations, or shared ones, use at secret places (one query)."""
     return frozenset().union(*_secret_names(organization_ids).values())

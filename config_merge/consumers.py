@@ -145,12 +145,11 @@ class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if found is None:
             await self.close(code=REFUSED)
             return
-        if not watches.admits(found[0]):
+        if not self._admits(found[0]):
             await self.close(code=TOO_MANY)
             return
         await self.accept()
-        self.person, self.organizations = found
-        watches.join(self, person=self.person, organizations=self.organizations)
+        self._join(*found)
         self.sender = asyncio.create_task(self._send_news())
 
     def _session_key(self) -> str | None:
@@ -174,6 +173,13 @@ class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self.sender.cancel()
             self.sender = None
         self._leave()
+
+    def _admits(self, person: UUID) -> bool:
+        return watches.admits(person)
+
+    def _join(self, person: UUID, organizations: Organizations) -> None:
+        self.person, self.organizations = person, organizations
+        watches.join(self, person=person, organizations=organizations)
 
     def _leave(self) -> None:
         if self.person is not None:
@@ -206,8 +212,7 @@ class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if found[1] != self.organizations:
             self._leave()
             self.pending.clear()
-            self.person, self.organizations = found
-            watches.join(self, person=self.person, organizations=self.organizations)
+            self._join(*found)
         return True
 
     async def _send_pending(self) -> bool:

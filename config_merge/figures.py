@@ -16,6 +16,7 @@ from django.db.models.functions import TruncHour
 
 from config_merge.models import Config, ConfigRevision
 from devices.models import Device
+from devices.queries import with_presence
 
 Organizations = frozenset[UUID] | None
 M = TypeVar("M", bound=Model)
@@ -70,20 +71,20 @@ def _within(queryset: QuerySet[M], organizations: Organizations, *, path: str) -
     return queryset if organizations is None else queryset.filter(**{f"{path}__in": list(organizations)})
 
 
-def standing(organizations: Organizations, *, at: datetime, online_since: datetime) -> Standing:
+def standing(organizations: Organizations, *, at: datetime) -> Standing:
     """Return the counts of now (two queries). Deactivated devices are in `total` and `statuses` only."""
     in_service = Q(is_deactivated=False)
+    away = in_service & Q(is_online=False)
     hour, day = at - timedelta(hours=1), at - timedelta(days=1)
-    # A long poll interval makes "online" reach back further than an hour.
-    hour, day = min(hour, online_since), min(day, online_since)
-    counted = _within(Device.objects.all(), organizations, path="organization").aggregate(
+    devices = _within(Device.objects.all(), organizations, path="organization")
+    counted = with_presence(devices).aggregate(
         total=Count("pk"),
         active=Count("pk", filter=in_service),
-        online=Count("pk", filter=in_service & Q(last_seen__gte=online_since)),
-        hour=Count("pk", filter=in_service & Q(last_seen__gte=hour, last_seen__lt=online_since)),
-        day=Count("pk", filter=in_service & Q(last_seen__gte=day, last_seen__lt=hour)),
-        older=Count("pk", filter=in_service & Q(last_seen__lt=day)),
-        never=Count("pk", filter=in_service & Q(last_seen__isnull=True)),
+        online=Count("pk", filter=in_service & Q(is_online=True)),
+        hour=Count("pk", filter=away & Q(last_seen__gte=hour)),
+        day=Count("pk", filter=away & Q(last_seen__gte=day, last_seen__lt=hour)),
+        older=Count("pk", filter=away & Q(last_seen__lt=day)),
+        never=Count("pk", filter=away & Q(last_seen__isnull=True)),
     )
     rows = list(
         _within(Config.objects.all(), organizations, path="device__organization")

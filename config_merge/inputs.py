@@ -1,119 +1,35 @@
 """What the engine needs to compute a configuration, read from the database in a fixed number of queries.
 
-One configuration or a thousand cost the same seven queries. Templates, groups and organizations are decrypted once
+One configuration or a thousand cost the same queries. Templates, groups and organizations are decrypted once
 per batch and shared by all its devices, so the engine must not change what it is given (and does not).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from config_merge.engine import (
-    Artefact,
-    Effective,
-    Layer,
-    Level,
-    Merged,
-    Source,
-    VariableLayer,
-    merge,
-    render,
-    resolve,
-    settings_artefact,
-    settings_effective,
-    validate,
-)
-from config_merge.engine.origins import EMPTY
+from config_merge.engine import Layer, Source, VariableLayer
+from config_merge.made_of import Guest as Guest
+from config_merge.made_of import Inputs as Inputs
 from config_merge.models import Config, ConfigTemplate, Managed, Site, SiteDevice, Template
+from config_merge.settings_inputs import Member, members_load, settings_inputs
 from devices.models import Device, DeviceGroup, FleetSettings
 
 SYSTEM = "system"
-
-
-@dataclass(frozen=True, slots=True)
-class Guest:
-    """What a template of another organization than the device's brings along."""
-
-    organization_id: UUID | None
-    config: Mapping[str, Any] = field(repr=False)
-    default_values: Mapping[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """Everything one configuration is made of; the engine's arguments, and the model of the operating system.
-
-    `owners` are the organizations of the device and its group, `guests` the templates that belong to others (None:
-    shared ones), `merged` the settings where they come from a site. `is_held` says that the device keeps what it has.
-    """
-
-    config_id: UUID
-    generation: int
-    backend: str
-    os: str
-    hostname: str
-    layers: tuple[Layer, ...]
-    variables: tuple[VariableLayer, ...]
-    organization_id: UUID | None = None
-    owners: frozenset[UUID] = frozenset()
-    guests: tuple["Guest", ...] = ()
-    merged: Merged | None = field(default=None, repr=False)
-    is_held: bool = False
-
-    def effective(self) -> Effective:
-        """Merge and substitute; raises EngineError."""
-        if self.merged is not None:
-            sources = {layer.source.layer: layer.source for layer in self.layers}
-            return settings_effective(self.merged, backend=self.backend, sources=sources)
-        return resolve(
-            backend=self.backend, layers=self.layers, variables=self.variables, hostname=self.hostname
-        )
-
-    def artefact(self, effective: Effective | None = None) -> Artefact:
-        """Return what the device downloads; `effective` saves merging again. Raises EngineError."""
-        if self.merged is not None:
-            return settings_artefact(self.merged)
-        tree = (effective or self.effective()).tree
-        return render(backend=self.backend, tree=tree, os=self.os)
-
-    def check(self) -> None:
-        """Refuse what the device could not be given. Raises EngineError."""
-        effective = self.effective()
-        if self.merged is None:
-            validate(backend=self.backend, tree=effective.tree)
-        # The schema does not know everything the renderer refuses (an IPv4 mask of 99, for one).
-        self.artefact(effective)
-
-    def own(self) -> dict[str, Any]:
-        """Return the device's own part of it, as a revision keeps it: what its configuration and templates were."""
-        if self.merged is not None:
-            settings = {
-                key: {
-                    "value": list(entry.value) if isinstance(entry.value, tuple) else entry.value,
-                    "origin": entry.origin,
-                }
-                for key, entry in self.merged.device.entries.items()
-            }
-            return {
-                "backend": self.backend,
-                "settings": settings,
-                "config": {},
-                "context": {},
-                "templates": [],
-            }
-        last = self.variables[-1]
-        return {
-            "backend": self.backend,
-            "config": self.layers[-1].config,
-            "context": last.values if last.source.layer == "device" else {},
-            "templates": [
-                [layer.source.object_id, layer.source.name]
-                for layer in self.layers
-                if layer.source.layer == "template"
-            ],
-        }
+# What nothing that is made of a device's row needs, and takes long to read.
+DEVICE_UNREAD = ("notes", "created", "modified", "last_seen", "unlinked_at", "last_ip", "management_ip")
+CONFIG_UNREAD = (
+    "created",
+    "modified",
+    "actual",
+    "actual_at",
+    "drift",
+    "device_created",
+    "organization_id",
+    "error_reason",
+)
 
 
 def identity_variables(device: Device) -> dict[str, str]:
@@ -165,44 +81,23 @@ def variable_layers(
     return tuple(layers)
 
 
-def site_level(site: Site) -> Level:
-    """Return a site's settings as the merge wants them, read once for all devices that share the object."""
-    kept = vars(site).get("_muster_level")
-    if kept is None or kept[0] is not site.settings:
-        kept = site.__dict__["_muster_level"] = (site.settings, Level.of(site.settings))
-    level: Level = kept[1]
-    return level
-
-
-def _settings_build(config: Config, device: Device, place: SiteDevice) -> Inputs:
-    """Assemble the inputs of a configuration that comes from a site; a deactivated device gets nothing."""
-    site = place.site
-    off = device.is_deactivated
-    theirs = EMPTY if off or not place.inherits else site_level(site)
-    ours = EMPTY if off else Level.of(place.settings)
-    merged = merge(theirs, ours, defaults={} if off else site.defaults)
-    levels: tuple[tuple[Source, Mapping[str, Any]], ...] = (
-        (Source("default", str(site.pk), f"Defaults of {site.name}"), merged.defaults),
-        (Source("site", str(site.pk), site.name), _values(theirs)),
-        (Source("device", str(device.pk), device.name), _values(ours)),
-    )
-    return Inputs(
+def _member(config: Config, device: Device, place: SiteDevice) -> Member:
+    return Member(
         config_id=config.pk,
         generation=config.generation,
         backend=config.backend,
-        os=device.os,
+        issue=config.issue,
+        device_id=device.pk,
         hostname=device.name,
-        layers=tuple(Layer(source=source, config=values) for source, values in levels),
-        variables=(),
+        os=device.os,
         organization_id=device.organization_id,
-        owners=frozenset({device.organization_id}),
-        merged=merged,
-        is_held=place.is_suspended or place.is_retired,
+        is_off=device.is_deactivated,
+        site_id=place.site_id,
+        settings=place.settings,
+        inherits=place.inherits,
+        is_suspended=place.is_suspended,
+        is_retired=place.is_retired,
     )
-
-
-def _values(level: Level) -> dict[str, Any]:
-    return {key: entry.value for key, entry in level.entries.items() if entry.value is not None}
 
 
 def build(
@@ -216,7 +111,7 @@ def build(
 ) -> Inputs:
     """Assemble the inputs of one configuration; a deactivated device gets nothing but its name."""
     if config.managed_by == Managed.SITE and place is not None:
-        return _settings_build(config, device, place)
+        return settings_inputs(_member(config, device, place), place.site)
     templates = () if device.is_deactivated else tuple(templates)
     own = {} if device.is_deactivated else config.config
     layers = [template_layer(template) for template in templates]
@@ -244,6 +139,7 @@ def build(
             for template in templates
             if template.organization_id != device.organization_id
         ),
+        issue=config.issue,
     )
 
 
@@ -307,10 +203,18 @@ def _at(place: SiteDevice, site: Site) -> SiteDevice:
 def standings(configs: Iterable[Config]) -> list[Standing]:
     """Return the rows of `configs` (seven queries in all at most). Those deleted meanwhile are left out."""
     configs = list(configs)
-    known = Device.objects.select_related("organization", "place")
+    if not configs:
+        return []
+    known = Device.objects.select_related("place").defer(*DEVICE_UNREAD)
     devices = known.in_bulk({config.device_id for config in configs})
     groups = DeviceGroup.objects.in_bulk({device.group_id for device in devices.values() if device.group_id})
-    fleets = FleetSettings.objects.in_bulk({device.organization_id for device in devices.values()})
+    # Every organization has its row here: once for all its devices, where a join would build it for each of them.
+    fleets = FleetSettings.objects.select_related("organization").in_bulk(
+        {device.organization_id for device in devices.values()}
+    )
+    for each in devices.values():
+        if each.organization_id in fleets:
+            each.organization = fleets[each.organization_id].organization
     assigned = assigned_templates([config.pk for config in configs])
     places = places_of(devices.values())
     return [
@@ -330,3 +234,15 @@ def standings(configs: Iterable[Config]) -> list[Standing]:
 def load(configs: Iterable[Config]) -> list[Inputs]:
     """Return the inputs of `configs` (seven queries in all at most). Those deleted meanwhile are left out."""
     return [standing.inputs() for standing in standings(configs)]
+
+
+def load_stored(config_ids: Collection[UUID]) -> list[Inputs]:
+    """Return the inputs of configurations as they are stored (ten queries in all at most), in no particular order."""
+    stored = Config.objects.filter(pk__in=config_ids).defer(*CONFIG_UNREAD).order_by()
+    found = load(stored.exclude(managed_by=Managed.SITE))
+    if rest := set(config_ids) - {item.config_id for item in found}:
+        found += members_load(rest)
+    if rest := rest - {item.config_id for item in found}:
+        # Managed by a site, and in none.
+        found += load(stored.filter(pk__in=rest))
+    return found

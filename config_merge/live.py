@@ -11,7 +11,6 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from config_merge.admin.badges import online_since
 from config_merge.admin.charts import parts
 from config_merge.figures import MakeUp, Organizations, Standing, make_up, standing
 from core.clock import now
@@ -73,7 +72,7 @@ answers = Answers()
 
 
 def _standing(organizations: Organizations) -> Standing:
-    return standing(organizations, at=now(), online_since=online_since())
+    return standing(organizations, at=now())
 
 
 def organizations_looked_at_by(user: Any) -> Organizations:

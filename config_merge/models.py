@@ -11,8 +11,10 @@ from django.db.models import F, Q
 
 from config_merge.models_jobs import Job as Job
 from config_merge.models_jobs import JobItem as JobItem
+from config_merge.models_sites import Hold as Hold
 from config_merge.models_sites import Site as Site
 from config_merge.models_sites import SiteDevice as SiteDevice
+from config_merge.models_tasks import ConfigTask as ConfigTask
 from core.fields import EncryptedBinaryField, EncryptedJSONField
 from core.models import BaseModel
 from devices.models import Device, DeviceGroup
@@ -43,6 +45,14 @@ class Managed(models.TextChoices):
     SITE = "site", "Site settings"
 
 
+class Drift(models.TextChoices):
+    """Whether a device really has what it applied; only it can say."""
+
+    UNKNOWN = "unknown", "Unknown"
+    MATCHES = "matches", "Matches"
+    DIFFERS = "differs", "Differs"
+
+
 class Cause(models.TextChoices):
     """Why a configuration was computed anew."""
 
@@ -58,6 +68,7 @@ class Cause(models.TextChoices):
     SITE = "site", "Site edited"
     SETTINGS = "settings", "Device settings edited"
     MOVED = "moved", "Managed by something else"
+    AGAIN = "again", "Pushed again"
 
 
 class Template(BaseModel):
@@ -154,6 +165,11 @@ class Config(BaseModel):
     error_reason = models.CharField(max_length=1024, blank=True)
     checksum = models.CharField(max_length=32, blank=True, editable=False)
     applied_checksum = models.CharField(max_length=32, blank=True, editable=False)
+    actual = models.CharField(
+        max_length=64, blank=True, editable=False, help_text="Digest of what the device really has."
+    )
+    actual_at = models.DateTimeField(null=True, editable=False)
+    drift = models.CharField(max_length=8, choices=Drift.choices, default=Drift.UNKNOWN, editable=False)
     problem = models.CharField(
         max_length=512, blank=True, editable=False, help_text="Why the last computation failed, if it did."
     )
@@ -161,6 +177,11 @@ class Config(BaseModel):
         "ConfigRevision", on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
     )
     revision_number = models.PositiveIntegerField(default=0, editable=False)
+    issue = models.PositiveIntegerField(
+        default=0,
+        editable=False,
+        help_text="How often it was pushed again: the same files, another checksum.",
+    )
     generation = models.PositiveBigIntegerField(default=1, editable=False)
     computed_generation = models.PositiveBigIntegerField(default=0, editable=False)
     stale_cause = models.CharField(
@@ -169,6 +190,9 @@ class Config(BaseModel):
     stale_actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
     )
+
+    # The place's (`SiteDevice.hold`), copied by the services that change it so that a poll reads one row.
+    hold = models.CharField(max_length=16, choices=Hold.choices, blank=True, default="", editable=False)
 
     # The device's, copied by triggers (`config_merge.listing`) so that lists by status are read in order.
     organization_id = models.UUIDField(null=True, editable=False)
@@ -228,6 +252,11 @@ class ConfigRevision(BaseModel):
     checksum = models.CharField(max_length=32, help_text="md5 of the archive, as the agent compares it.")
     sha256 = models.CharField(max_length=64)
     size = models.PositiveIntegerField(help_text="Bytes of the archive.")
+    digest = models.CharField(
+        max_length=64,
+        blank=True,
+        help_text="What a device that has it should measure; see docs/link-protocol.md.",
+    )
     cause = models.CharField(max_length=16, choices=Cause.choices)
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"

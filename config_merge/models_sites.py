@@ -27,6 +27,14 @@ def version_new() -> uuid.UUID:
     return uuid.uuid1(node=secrets.randbits(48) | 1 << 40, clock_seq=secrets.randbits(14))
 
 
+class Hold(models.TextChoices):
+    """Why a device is not given what it should be: nothing is pushed to it, or it may not talk to us at all."""
+
+    SUSPENDED = "suspended", "Suspended"
+    BLOCKED = "blocked", "Blocked"
+    RETIRED = "retired", "Decommissioned"
+
+
 class Site(BaseModel):
     """A place whose devices share settings."""
 
@@ -78,6 +86,12 @@ class SiteDevice(BaseModel):
     site = models.ForeignKey(Site, on_delete=models.RESTRICT, related_name="places")
     number = models.BigIntegerField(unique=True, default=number_new, editable=False)
     serial = models.CharField("serial number", max_length=64, blank=True)
+    label = models.CharField(
+        max_length=64,
+        blank=True,
+        editable=False,
+        help_text="The name as people wrote it, where it is no host name.",
+    )
     settings = EncryptedJSONField(default=dict, blank=True, help_text='{key: {"value", "origin"}}')
     version = models.UUIDField(default=version_new, editable=False)
     inherits = models.BooleanField(default=True, help_text="Whether the site's settings reach the device.")
@@ -100,3 +114,12 @@ class SiteDevice(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.device} at {self.site}"
+
+    @property
+    def hold(self) -> str:
+        """The strongest of what holds the device (`Hold`), empty for nothing."""
+        if self.is_retired:
+            return Hold.RETIRED.value
+        if self.is_blocked:
+            return Hold.BLOCKED.value
+        return Hold.SUSPENDED.value if self.is_suspended else ""

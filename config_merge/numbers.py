@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from django.db.models import Count
 
-from config_merge.models import Config, ConfigRevision, Job, Status
+from config_merge.delivery.states import OPEN
+from config_merge.models import Config, ConfigRevision, ConfigTask, Job, Status
 from config_merge.services.recompute import stale_configs
 from core.clock import now
 from core.metrics import Values
@@ -31,3 +32,12 @@ def jobs_by_state() -> Values:
     """Count batch jobs by state."""
     rows = Job.objects.order_by().values_list("state").annotate(count=Count("pk"))
     return {(state,): count for state, count in (dict.fromkeys(Job.State.values, 0) | dict(rows)).items()}
+
+
+def open_tasks() -> Values:
+    """Count the configuration tasks that have not ended, by state."""
+    rows = (
+        ConfigTask.objects.filter(state__in=OPEN).order_by().values_list("state").annotate(count=Count("pk"))
+    )
+    counts = dict.fromkeys((str(state) for state in OPEN), 0) | dict(rows)
+    return {(state,): count for state, count in counts.items()}

@@ -1,11 +1,21 @@
 """Who may touch configurations, and which events of lower floors turn them stale. Imported once, at start."""
 
 from config_merge import numbers
+from config_merge.agent import endpoints
+from config_merge.delivery import drift, link
 from config_merge.exchange import tasks as exchange_tasks  # noqa: F401 - registers models and tasks
 from config_merge.services import stale
 from core import metrics
 from core.events import subscribe
-from devices.events import DeviceChanged, GroupVariablesChanged, OrganizationVariablesChanged
+from devices.events import (
+    DevicesChanged,
+    DevicesMeasured,
+    GroupVariablesChanged,
+    LinksClosed,
+    LinksOpened,
+    OrganizationVariablesChanged,
+)
+from devices.link import door, methods
 from tenancy.models import Role
 from tenancy.policy import register
 
@@ -16,9 +26,17 @@ register("config_merge.sitedevice", view=Role.VIEWER, write=Role.OPERATOR)
 register("config_merge.job", view=Role.VIEWER, write=Role.OPERATOR)
 register("config_merge.configrevision", view=Role.VIEWER, write=None)
 register("config_merge.deleteddevice", view=Role.VIEWER, write=None, add=Role.OPERATOR)
-subscribe(DeviceChanged, stale.on_device_changed)
+subscribe(DevicesChanged, stale.on_devices_changed)
 subscribe(GroupVariablesChanged, stale.on_group_variables)
 subscribe(OrganizationVariablesChanged, stale.on_organization_variables)
+subscribe(LinksOpened, link.on_opened)
+subscribe(LinksClosed, link.on_closed)
+subscribe(DevicesMeasured, drift.on_measured)
+methods.register("report", link.report)
+methods.register("task.progress", link.progress)
+door.use(endpoints.LINK_DOOR)
+register("config_merge.configtask", view=Role.VIEWER, write=Role.OPERATOR)
+metrics.gauge("muster_tasks", "Open configuration tasks by state.", numbers.open_tasks, labels=("state",))
 metrics.gauge(
     "muster_configurations", "Configurations by status.", numbers.configurations_by_status, labels=("status",)
 )

@@ -1,5 +1,6 @@
 """Makes the roof's management commands and start-up checks known to Django."""
 
+import gc
 import os
 
 from django.apps import AppConfig
@@ -16,6 +17,11 @@ class ControllerConfig(AppConfig):
 
     name = "controller"
     verbose_name = "Controller"
+
+    def ready(self) -> None:
+        """Let garbage be collected again (see manage.py), though not among what is there for good."""
+        gc.freeze()
+        gc.enable()
 
 
 @register()

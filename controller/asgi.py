@@ -1,8 +1,8 @@
 """One ASGI callable for everything: agents, people, websockets, health and start-up.
 
-Why it exists: fleets poll. A request for `/controller/` reaches its own thin application before any of
-Django's machinery. Invariant: every server that runs this callable (uvicorn, granian, `manage.py up`) behaves
-the same.
+Why it exists: fleets poll and boot. A request for `/controller/` or of the boot dialect reaches its own thin
+application before any of Django's machinery. Invariant: every server that runs this callable (uvicorn, granian,
+`manage.py up`) behaves the same.
 """
 
 import asyncio
@@ -25,21 +25,28 @@ from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E40
 from django.conf import settings  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
+from boot import asgi as boot  # noqa: E402
 from config_merge.agent import asgi as agent  # noqa: E402
 from config_merge.consumers import DashboardConsumer  # noqa: E402
+from config_merge.delivery.courier import courier  # noqa: E402
+from config_merge.presence_socket import PresenceConsumer  # noqa: E402
 from controller import health, metrics, server  # noqa: E402
 from controller.charsets import without_odd_charset  # noqa: E402
+from controller.sockets import closing  # noqa: E402
 from core import metrics as core_metrics  # noqa: E402
 from core.acting import request_id  # noqa: E402
 from core.metrics import request as count  # noqa: E402
 from core.net import client_address  # noqa: E402
 from core.request_ids import HEADER, accept_request_id, counted_request_id  # noqa: E402
+from devices.link.consumer import LinkConsumer  # noqa: E402
+from devices.link.registry import registry as links  # noqa: E402
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Any], Awaitable[None]]
 
 AGENT_PREFIX = "/controller/"
+LINK_PREFIX = "/ws/device/"
 UNKNOWN_PATH = 4404
 
 
@@ -52,8 +59,17 @@ async def refuse(_scope: Scope, receive: Receive, send: Send) -> None:
 # A route of Channels leads to an ASGI application; Django's types know only views.
 websocket_routes = [
     re_path(r"^ws/dashboard/$", DashboardConsumer.as_asgi()),
+    re_path(r"^ws/presence/$", PresenceConsumer.as_asgi()),
     re_path(r"", refuse),  # type: ignore[arg-type]
 ]
+# Devices prove themselves with a key: no session, no cookie, no page of a browser is involved.
+_DEVICE_ID = r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+link_application = URLRouter(
+    [
+        re_path(rf"^ws/device/(?P<device_id>{_DEVICE_ID})/?\Z", LinkConsumer.as_asgi()),
+        re_path(r"", refuse),  # type: ignore[arg-type]
+    ]
+)
 websocket_application = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_routes)))
 
 
@@ -170,7 +186,8 @@ async def _websocket(scope: Scope, receive: Receive, send: Send) -> None:
             core_metrics.add(core_metrics.REQUESTS, "websocket", "CONNECT", 101 if accepted else 403)
         await send(message)
 
-    await websocket_application(behind_proxy(scope), receive, answered)
+    received, sent = closing(receive, answered)
+    await websocket_application(behind_proxy(scope), received, sent)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
@@ -179,10 +196,14 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             server.set_loop(asyncio.get_running_loop())
+            links.start()
             await agent.startup()
             await send({"type": "lifespan.startup.complete"})
         else:
+            await courier.stop()
+            await links.stop()
             await agent.shutdown()
+            await boot.shutdown()
             server.set_loop(None)
             await send({"type": "lifespan.shutdown.complete"})
             return
@@ -195,12 +216,16 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         if path.startswith(AGENT_PREFIX):
             await agent.application(scope, receive, send)
+        elif boot.serves(path):
+            await boot.application(behind_proxy(scope), receive, send)
         elif path in {"/healthz", "/readyz"} and scope["method"] in {"GET", "HEAD"}:
             await _health(scope, send)
         elif path == metrics.PATH and scope["method"] in {"GET", "HEAD"}:
             await _metrics(scope, send)
         else:
             await django_application(readable(behind_proxy(scope)), receive, send)
+    elif kind == "websocket" and scope["path"].startswith(LINK_PREFIX):
+        await link_application(behind_proxy(scope), receive, send)
     elif kind == "websocket":
         await _websocket(scope, receive, send)
     elif kind == "lifespan":

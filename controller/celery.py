@@ -101,6 +101,36 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
             "schedule": SWEEP_SECONDS,
             "options": {"expires": SWEEP_SECONDS},
         },
+        "link sweep": {
+            "task": "devices.tasks.sweep_links",
+            "schedule": SWEEP_SECONDS,
+            "options": {"expires": SWEEP_SECONDS},
+        },
+        "delivery sweep": {
+            "task": "config_merge.delivery_tasks.sweep",
+            "schedule": SWEEP_SECONDS,
+            "options": {"expires": SWEEP_SECONDS},
+        },
+        "delivery prune": {
+            "task": "config_merge.delivery_tasks.prune",
+            "schedule": HOUSEKEEPING_SECONDS,
+            "options": {"expires": HOUSEKEEPING_SECONDS},
+        },
+        "image collection": {
+            "task": "boot.tasks.collect_images",
+            "schedule": HOUSEKEEPING_SECONDS,
+            "options": {"expires": HOUSEKEEPING_SECONDS},
+        },
+        "upload sweep": {
+            "task": "boot.job_tasks.sweep_uploads",
+            "schedule": HEARTBEAT_SECONDS,
+            "options": {"expires": HEARTBEAT_SECONDS},
+        },
+        "boot housekeeping": {
+            "task": "boot.tasks.housekeeping",
+            "schedule": HOUSEKEEPING_SECONDS,
+            "options": {"expires": HOUSEKEEPING_SECONDS},
+        },
         "webhook sweep": {
             "task": "tenancy.webhook_tasks.sweep",
             "schedule": HEARTBEAT_SECONDS,
@@ -129,3 +159,4 @@ app = Celery("muster")
 app.config_from_object(configuration(redis_url=settings.MUSTER.redis_url))
 app.autodiscover_tasks()
 app.autodiscover_tasks(related_name="job_tasks")
+app.autodiscover_tasks(related_name="delivery_tasks")

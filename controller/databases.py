@@ -68,13 +68,20 @@ def channel_layer(environment: Environment) -> dict[str, Any]:
         return {
             "BACKEND": "channels_redis.core.RedisChannelLayer",
             "CONFIG": {
-                "hosts": [environment.redis_url],
+                # A receiver waits five seconds at a time in Redis: the client must not give up sooner.
+                "hosts": [
+                    {"address": environment.redis_url, "socket_timeout": 20, "socket_connect_timeout": 2}
+                ],
                 "prefix": "muster:channels",
                 "expiry": 60,
                 "capacity": 1000,
             },
         }
     return {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 1000}}
+
+
+# What is read back from the bucket is on disk beyond this.
+S3_MEMORY = 1 << 20
 
 
 def file_storage(environment: Environment) -> dict[str, Any]:
@@ -93,7 +100,13 @@ def file_storage(environment: Environment) -> dict[str, Any]:
     # Never overwrite and never link without a signature: files belong to tenants.
     return {
         "BACKEND": "storages.backends.s3.S3Storage",
-        "OPTIONS": options | {"file_overwrite": False, "querystring_auth": True},
+        "OPTIONS": options
+        | {
+            "file_overwrite": False,
+            "querystring_auth": True,
+            "max_memory_size": S3_MEMORY,
+            "signature_version": "s3v4",
+        },
     }
 
 

@@ -2,24 +2,22 @@
 
 Why it exists: a misspelt or half-given environment must be refused with one clear sentence before anything
 starts, and the table of variables in the documentation must be the very one the program obeys. Invariant:
-every variable is one field of `Environment`, whose metadata carries its name, its parser and its one-line
-explanation; no Django here.
+every variable is one field of `Environment`, whose metadata carries its name, its parser (`env_values`) and its
+one-line explanation; no Django here.
 """
 
-import argparse
 import base64
-import binascii
-import ipaddress
 import re
 import socket
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
-ROOT = Path(__file__).resolve().parent.parent
-PREFIX = "MUSTER_"
+from controller import env_values as values
+from controller.arguments import PREFIX
+from controller.env_values import ROOT, InvalidEnvironment, Network
+
 MINIMUM_SECRET_LENGTH = 32
 # Values that documentation, examples and habit put in place of a secret: none may guard a real installation.
 PLACEHOLDER = re.compile(
@@ -27,186 +25,12 @@ PLACEHOLDER = re.compile(
 )
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, never listened on from here
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-class InvalidEnvironment(ValueError):
-    """A variable of the environment is missing or malformed; the text is for the person who starts Muster."""
-
-
-@dataclass(frozen=True)
-class MailUrl:
-    """The parts of MUSTER_EMAIL_URL; `security` is "", "tls" (STARTTLS) or "ssl"."""
-
-    host: str
-    port: int
-    user: str
-    security: str
-    password: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class PostgresUrl:
-    """The parts of MUSTER_DATABASE_URL; `options` are libpq parameters such as sslmode."""
-
-    host: str
-    port: int | None
-    name: str
-    user: str
-    password: str = field(repr=False)
-    options: tuple[tuple[str, str], ...] = ()
-
-
-def _text(value: str) -> str:
-    return value
-
-
-def _list(value: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in value.split(",") if item.strip())
-
-
-def _flag(value: str) -> bool:
-    lowered = value.lower()
-    if lowered in {"1", "true", "yes", "on"}:
-        return True
-    if lowered in {"0", "false", "no", "off"}:
-        return False
-    raise InvalidEnvironment("expected yes or no")
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", value) or not low <= int(value) <= high:
-            raise InvalidEnvironment(f"expected a whole number from {low} to {high}")
-        return int(value)
-
-    return parse
-
-
-def _choice(*allowed: str, upper: bool = False) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        word = value.upper() if upper else value.lower()
-        if word not in allowed:
-            raise InvalidEnvironment(f"expected one of {', '.join(allowed)}")
-        return word
-
-    return parse
-
-
-def _path(value: str) -> Path:
-    path = Path(value).expanduser()
-    return path if path.is_absolute() else (ROOT / path).resolve()
-
-
-def _networks(value: str) -> tuple[Network, ...]:
-    try:
-        return tuple(ipaddress.ip_network(item, strict=False) for item in _list(value))
-    except ValueError as error:
-        raise InvalidEnvironment(
-            "expected addresses or networks such as 10.0.0.0/8, separated by commas"
-        ) from error
-
-
-def _encryption_keys(value: str) -> tuple[str, ...]:
-    keys = _list(value)
-    for position, key in enumerate(keys, start=1):
-        try:
-            raw = base64.b64decode(key.encode(), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise InvalidEnvironment(f"key {position} is not url-safe base64") from error
-        if len(raw) != 32:
-            raise InvalidEnvironment(f"key {position} holds {len(raw)} bytes, 32 are needed")
-    return keys
-
-
-def postgres_url(value: str) -> PostgresUrl:
-    """The parts of `postgres://user:password@host:port/name?option=value`; raises InvalidEnvironment.
-
-    >>> postgres_url("postgres://u:p%40@db:5433/muster?sslmode=require").options
-    (('sslmode', 'require'),)
-    """
-    try:
-        url = urlsplit(value)
-        port = url.port
-    except ValueError as error:
-        raise InvalidEnvironment("not a URL") from error
-    name = unquote(url.path.lstrip("/"))
-    if url.scheme not in {"postgres", "postgresql"} or not name or "/" in name:
-        raise InvalidEnvironment("expected postgres://user:password@host:port/name")
-    return PostgresUrl(
-        host=unquote(url.hostname or ""),
-        port=port,
-        name=name,
-        user=unquote(url.username or ""),
-        password=unquote(url.password or ""),
-        options=tuple(parse_qsl(url.query)),
-    )
-
-
-def mail_url(value: str) -> MailUrl:
-    """The parts of `smtp://user:password@host:port`, `smtp+tls://…` or `smtps://…`; raises InvalidEnvironment.
-
-    >>> mail_url("smtp+tls://u:p%40@mail.example.org").port
-    587
-    """
-    security = {"smtp": "", "smtp+tls": "tls", "smtps": "ssl"}
-    try:
-        url = urlsplit(value)
-        port = url.port
-    except ValueError as error:
-        raise InvalidEnvironment("not a URL") from error
-    if url.scheme not in security or not url.hostname:
-        raise InvalidEnvironment("expected smtp://, smtp+tls:// or smtps:// and [user:password@]host[:port]")
-    return MailUrl(
-        host=url.hostname,
-        port=port or {"smtp": 25, "smtp+tls": 587, "smtps": 465}[url.scheme],
-        user=unquote(url.username or ""),
-        password=unquote(url.password or ""),
-        security=security[url.scheme],
-    )
-
-
-def _redis(value: str) -> str:
-    try:
-        url = urlsplit(value)
-        port_is_valid = url.port is None or url.port > 0
-    except ValueError as error:
-        raise InvalidEnvironment("not a URL") from error
-    if url.scheme not in {"redis", "rediss"} or not url.hostname or not port_is_valid:
-        raise InvalidEnvironment("expected redis://[:password@]host[:port][/number] or rediss://…")
-    return value
-
-
-def _origins(value: str) -> tuple[str, ...]:
-    origins = _list(value)
-    if not all(re.fullmatch(r"https?://[^/\s]+", origin) for origin in origins):
-        raise InvalidEnvironment("expected origins such as https://muster.example.org, separated by commas")
-    return origins
-
-
-def _http_url(value: str) -> str:
-    if not re.fullmatch(r"https?://\S+", value):
-        raise InvalidEnvironment("expected http://… or https://…")
-    return value
-
-
-def _token(value: str) -> str:
-    if not re.fullmatch(r"[\x21-\x7e]{16,256}", value):
-        raise InvalidEnvironment("expected 16 to 256 printable ASCII characters without blanks")
-    return value
-
-
-def _rate(value: str) -> str:
-    if not re.fullmatch(r"[0-9]+/(s|sec|second|m|min|minute|h|hour|d|day)", value):
-        raise InvalidEnvironment("expected a rate such as 30/min")
-    return value
-
 
 def _variable(
     name: str,
     doc: str,
     *,
-    parse: Callable[[str], Any] = _text,
+    parse: Callable[[str], Any] = values.text,
     default: Any = "",
     shown: str = "",
     secret: bool = False,
@@ -226,13 +50,13 @@ class Environment:
     data_dir: Path = _variable(
         "DATA_DIR",
         "Directory of the SQLite database, generated secrets and uploaded files; relative to the checkout.",
-        parse=_path,
+        parse=values.path,
         default=ROOT / "var",
         shown="`var/`",
     )
     host: str = _variable("HOST", "Address `manage.py up` listens on.", default="127.0.0.1")
     port: int = _variable(
-        "PORT", "TCP port `manage.py up` listens on.", parse=_integer(1, 65535), default=8000
+        "PORT", "TCP port `manage.py up` listens on.", parse=values.integer(1, 65535), default=8000
     )
     secret_key: str = _variable(
         "SECRET_KEY",
@@ -244,7 +68,7 @@ class Environment:
         "ENCRYPTION_KEYS",
         "Keys of stored secrets, comma separated, each 32 bytes in url-safe base64: the first encrypts, "
         "all decrypt. Required with PostgreSQL or Redis.",
-        parse=_encryption_keys,
+        parse=values.encryption_keys,
         default=(),
         shown="generated into `secrets.json`",
         secret=True,
@@ -253,16 +77,16 @@ class Environment:
         "ALLOWED_HOSTS",
         "Host names people may use to reach the web pages and the API, comma separated; `.example.org` also "
         "matches its subdomains, `*` any name.",
-        parse=_list,
+        parse=values.names,
         default=(),
         shown="loopback names, this machine's name and `MUSTER_HOST`; any name when the default mode listens "
         "on every address",
     )
-    database_url: PostgresUrl | None = _variable(
+    database_url: values.PostgresUrl | None = _variable(
         "DATABASE_URL",
         "`postgres://user:password@host:port/name`, libpq parameters after `?`. Without it: SQLite in the "
         "data directory.",
-        parse=postgres_url,
+        parse=values.postgres_url,
         default=None,
         shown="SQLite",
         secret=True,
@@ -271,7 +95,7 @@ class Environment:
         "REDIS_URL",
         "`redis://host:port/number`: task broker, cache and channel layer. Without it these live inside the "
         "one process of `manage.py up`.",
-        parse=_redis,
+        parse=values.redis,
         shown="in memory",
         secret=True,
     )
@@ -289,91 +113,91 @@ class Environment:
     trusted_proxies: tuple[Network, ...] = _variable(
         "TRUSTED_PROXIES",
         "Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
-        parse=_networks,
+        parse=values.networks,
         default=(),
         shown="none",
     )
     tls: bool = _variable(
         "TLS",
         "`yes` when people reach Muster only over HTTPS: cookies are marked secure and HSTS is sent.",
-        parse=_flag,
+        parse=values.flag,
         default=False,
         shown="`no`",
     )
     csrf_origins: tuple[str, ...] = _variable(
         "CSRF_ORIGINS",
         "Origins trusted for forms when the proxy changes the host name, such as `https://muster.example.org`.",
-        parse=_origins,
+        parse=values.origins,
         default=(),
         shown="none",
     )
     log_level: str = _variable(
         "LOG_LEVEL",
         "Least severe level written: DEBUG, INFO, WARNING or ERROR.",
-        parse=_choice("DEBUG", "INFO", "WARNING", "ERROR", upper=True),
+        parse=values.choice("DEBUG", "INFO", "WARNING", "ERROR", upper=True),
         default="INFO",
     )
     log_format: str = _variable(
         "LOG_FORMAT",
         "`console`, `json`, or `auto`: console in a terminal and JSON elsewhere.",
-        parse=_choice("auto", "console", "json"),
+        parse=values.choice("auto", "console", "json"),
         default="auto",
     )
     worker_threads: int = _variable(
         "WORKER_THREADS",
         "Threads of the task worker inside `manage.py up`.",
-        parse=_integer(1, 64),
+        parse=values.integer(1, 64),
         default=2,
     )
     database_pool: int = _variable(
         "DATABASE_POOL",
         "Most PostgreSQL connections one process keeps open.",
-        parse=_integer(1, 1000),
+        parse=values.integer(1, 1000),
         default=16,
     )
     token_rate: str = _variable(
         "TOKEN_RATE",
         "How often one address may ask for an API token or sign in to the admin, as number/period.",
-        parse=_rate,
+        parse=values.rate,
         default="30/min",
     )
     lockout_failures: int = _variable(
         "LOCKOUT_FAILURES",
         "Wrong passwords or codes for one account from one address before that pair is locked out.",
-        parse=_integer(1, 1000),
+        parse=values.integer(1, 1000),
         default=8,
     )
     lockout_minutes: int = _variable(
         "LOCKOUT_MINUTES",
         "How long such a lock lasts after the last failure, in minutes.",
-        parse=_integer(1, 10080),
+        parse=values.integer(1, 10080),
         default=15,
     )
     registration_enabled: bool = _variable(
         "REGISTRATION_ENABLED",
         "`no` refuses every device registration, whatever an organization allows.",
-        parse=_flag,
+        parse=values.flag,
         default=True,
         shown="`yes`",
     )
     registration_self_creation: bool = _variable(
         "REGISTRATION_SELF_CREATION",
         "`no` lets only devices register that somebody created before.",
-        parse=_flag,
+        parse=values.flag,
         default=True,
         shown="`yes`",
     )
     consistent_registration: bool = _variable(
         "CONSISTENT_REGISTRATION",
         "`no` ignores the key a device sends when it registers: it then cannot come back as the same device.",
-        parse=_flag,
+        parse=values.flag,
         default=True,
         shown="`yes`",
     )
     hardware_id: bool = _variable(
         "HARDWARE_ID",
         "`yes` derives device keys from the hardware id where there is one, instead of the MAC address.",
-        parse=_flag,
+        parse=values.flag,
         default=False,
         shown="`no`",
     )
@@ -381,36 +205,77 @@ class Environment:
         "SHARED_MANAGEMENT_IP",
         "`no` when organizations use overlapping management networks: an address is then unique only within "
         "one.",
-        parse=_flag,
+        parse=values.flag,
         default=True,
         shown="`yes`",
     )
     poll_seconds: int = _variable(
         "POLL_SECONDS",
         "Mean time between two polls suggested to agents, in seconds; each answer varies it by a tenth.",
-        parse=_integer(1, 86400),
+        parse=values.integer(1, 86400),
         default=120,
+    )
+    coalesce_seconds: float = _variable(
+        "COALESCE_SECONDS",
+        "How long a device that was just sent a configuration waits for the next one, so that a burst of changes is "
+        "one push.",
+        parse=values.seconds(0, 600),
+        default=2.0,
+    )
+    confirm_seconds: int = _variable(
+        "CONFIRM_SECONDS",
+        "How long a device may take, after it began to change, to reach the controller again before it puts "
+        "everything back.",
+        parse=values.integer(5, 3600),
+        default=120,
+    )
+    push_at_once: int = _variable(
+        "PUSH_AT_ONCE",
+        "How many devices one process sends a configuration to before they have answered.",
+        parse=values.integer(1, 10_000),
+        default=500,
+    )
+    push_per_site: int = _variable(
+        "PUSH_PER_SITE",
+        "How many devices of one site work on a configuration at a time.",
+        parse=values.integer(1, 10_000),
+        default=500,
     )
     metrics_token: str = _variable(
         "METRICS_TOKEN",
         "Bearer token that opens `/metrics` to other machines, at least 16 characters; without it only "
         "clients on this machine read it.",
-        parse=_token,
+        parse=values.token,
         shown="none",
         secret=True,
     )
     webhook_private: bool | None = _variable(
         "WEBHOOK_PRIVATE",
         "`yes` lets webhooks reach private and loopback addresses; link-local and multicast ones never.",
-        parse=_flag,
+        parse=values.flag,
         default=None,
         shown="`yes` on one machine (neither PostgreSQL nor Redis), else `no`",
+    )
+    demo_key: bool | None = _variable(
+        "DEMO_KEY",
+        "Whether the first start makes the boot API's demo key `deadbeef`, which reads and tracks in the demo "
+        "organization. Everybody knows it.",
+        parse=values.flag,
+        default=None,
+        shown="yes in the default mode",
+    )
+    boot_lan_key: str = _variable(
+        "BOOT_LAN_KEY",
+        "An API key that answers what loopback and private addresses read from the boot API without one, for "
+        "devices on a network of your own. Behind a proxy, MUSTER_TRUSTED_PROXIES must name it.",
+        shown="no reading without a key",
+        secret=True,
     )
     s3_bucket: str = _variable(
         "S3_BUCKET", "Bucket that keeps uploaded files instead of the data directory.", shown="files on disk"
     )
     s3_endpoint: str = _variable(
-        "S3_ENDPOINT", "Endpoint of an S3-compatible service.", parse=_http_url, shown="Amazon's"
+        "S3_ENDPOINT", "Endpoint of an S3-compatible service.", parse=values.http_url, shown="Amazon's"
     )
     s3_region: str = _variable("S3_REGION", "Region of the bucket.", shown="the SDK's")
     s3_access_key: str = _variable(
@@ -420,18 +285,31 @@ class Environment:
         "S3_SECRET_KEY", "Secret access key.", shown="the SDK's own search", secret=True
     )
     s3_prefix: str = _variable("S3_PREFIX", "Folder inside the bucket.", shown="the bucket's top")
+    sendfile_prefix: str = _variable(
+        "SENDFILE_PREFIX",
+        "Path of an `internal` location of nginx that serves the data directory's `media/`, such as `/media-files/`: "
+        "nginx then sends boot images itself.",
+        parse=values.location,
+        shown="Muster sends them",
+    )
+    image_days: int = _variable(
+        "IMAGE_DAYS",
+        "Days after its upload from which an image that no stored boot configuration names is removed; 0 keeps all.",
+        parse=values.integer(0, 3650),
+        default=90,
+    )
 
     public_url: str = _variable(
         "PUBLIC_URL",
         "Address people reach Muster at, such as `https://muster.example.org`: what links in e-mails begin with.",
-        parse=_http_url,
+        parse=values.http_url,
         shown="the address of the request",
     )
-    email_url: MailUrl | None = _variable(
+    email_url: values.MailUrl | None = _variable(
         "EMAIL_URL",
         "`smtp://user:password@host:port` (`smtp+tls://` for STARTTLS, `smtps://` for TLS): sends the links by "
         "which people set a password. Needs `MUSTER_PUBLIC_URL`.",
-        parse=mail_url,
+        parse=values.mail_url,
         default=None,
         shown="no e-mail is sent",
         secret=True,
@@ -473,6 +351,11 @@ class Environment:
         return self.default_mode if self.webhook_private is None else self.webhook_private
 
     @property
+    def demo_key_wanted(self) -> bool:
+        """Whether the first start makes the demo key."""
+        return self.default_mode if self.demo_key is None else self.demo_key
+
+    @property
     def hosts(self) -> tuple[str, ...]:
         """Host names the web answers to: those given, or the ones that can only mean this machine."""
         if self.allowed_hosts:
@@ -503,25 +386,6 @@ class Environment:
                 raise InvalidEnvironment(
                     f"MUSTER_ENCRYPTION_KEYS: key {position} is a known default, not a random key"
                 )
-
-
-def adopt_arguments(environ: MutableMapping[str, str], *, arguments: Sequence[str]) -> None:
-    """Put the options of `manage.py up` where the settings find them, which load before a command's options.
-
-    >>> environ = {}
-    >>> adopt_arguments(environ, arguments=["up", "--port", "9000", "--host=::1"])
-    >>> sorted(environ.items())
-    [('MUSTER_HOST', '::1'), ('MUSTER_PORT', '9000')]
-    """
-    if not arguments or arguments[0] != "up":
-        return
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("host", "port", "data-dir"):
-        parser.add_argument(f"--{name}", nargs="?")
-    chosen, _others = parser.parse_known_args(list(arguments[1:]))
-    for name, value in vars(chosen).items():
-        if value is not None:
-            environ[PREFIX + name.upper()] = str(Path(value).absolute()) if name == "data_dir" else value
 
 
 def unknown_names(mapping: Mapping[str, str]) -> list[str]:

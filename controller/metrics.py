@@ -62,12 +62,17 @@ DIALECTS = (
     ("/healthz", "health"),
     ("/readyz", "health"),
     (PATH, "metrics"),
+    ("/boot/", "boot"),
+    ("/images/", "boot"),
+    ("/track", "boot"),
+    ("/ping", "boot"),
 )
 COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     metrics.REVISIONS: ("Configuration revisions written by this process.", ()),
     metrics.RECOMPUTED: ("Configurations computed by this process, by outcome.", ("outcome",)),
     metrics.SIGN_IN_FAILURES: ("Refused sign-ins seen by this process, by door.", ("door",)),
     metrics.WEBHOOK_ATTEMPTS: ("Attempts to deliver a webhook's message, by outcome.", ("outcome",)),
+    metrics.LINK_FRAMES: ("Frames of device links by method or by what was wrong with them.", ("kind",)),
     metrics.READ_ERRORS: ("Gauges that could not be read at a scrape.", ("gauge",)),
 }
 HISTOGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -4,22 +4,31 @@ It only strings services of lower floors together; everything it does is idempot
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from config_merge.models import Site, Template
+from boot.models import DEFAULT
+from boot.services import boot_config_set
+from config_merge.models import Managed, Site, Template
+from config_merge.services.places import device_join, device_manage, place_create
 from config_merge.services.sites import site_create
 from config_merge.services.templates import template_create
+from core.crypto import digest
+from devices.models import Device
 from devices.queries import shared_secret_of
 from tenancy import services
-from tenancy.api_keys import api_key_create
-from tenancy.models import Organization, Role, User
+from tenancy.api_keys import api_key_create, api_key_import
+from tenancy.models import ApiKey, Organization, Role, User
 
 DEMO_SLUG = "demo"
 DEMO_TEMPLATE = "Site defaults"
+# The key of the boot API's own documentation.
+DEMO_KEY = "deadbeef"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,8 @@ def first_run(password: str | None) -> FirstRun | None:
         organization = services.organization_create(slug=DEMO_SLUG, name="Demo")
     services.membership_set(user=admin, organization=organization, role=Role.OWNER)
     _demo_template(organization)
+    if settings.MUSTER.demo_key_wanted:
+        _demo_key(admin, organization)
     return FirstRun(
         username=admin.username,
         password=chosen,
@@ -66,6 +77,16 @@ def _demo_template(organization: Organization) -> None:
         default_values={"timezone": "UTC"},
         config={"general": {"timezone": "{{ timezone }}"}},
     )
+
+
+def _demo_key(admin: User, organization: Organization) -> None:
+    """Make the boot API's demo key, which only reads and tracks, and what any device gets with it."""
+    if ApiKey.objects.filter(digest=digest(DEMO_KEY)).exists():
+        return
+    key = api_key_import(
+        by=admin, user=admin, organization=organization, name="demo", text=DEMO_KEY, read_only=True
+    )
+    boot_config_set(api_key_id=key.pk, device=DEFAULT, document={})
 
 
 @transaction.atomic
@@ -102,7 +123,39 @@ def provision(
             _, text = api_key_create(by=user, user=user, organization=organization, name="provision")
             printed["api_key"] = text
     if site:
-        found = Site.objects.filter(organization=organization, name=site).first()
-        row = found or site_create(organization=organization, name=site)
+        row = _site(organization, site)
         printed["site"] = {"id": str(row.number), "name": row.name}
     return printed
+
+
+def devices_place(slug: str, *, site: str, macs: Sequence[str]) -> int:
+    """Put devices into a site by their MAC addresses, known or not; returns how many were not there already.
+
+    Each is one transaction of its own. Raises Organization.DoesNotExist, ValidationError.
+    """
+    organization = Organization.objects.get(slug=slug)
+    row = _site(organization, site)
+    known = {
+        device.mac_address: device
+        for device in Device.objects.filter(organization=organization, mac_address__in=macs)
+    }
+    there = set(
+        row.places.filter(device__config__managed_by=Managed.SITE).values_list(
+            "device__mac_address", flat=True
+        )
+    )
+    absent = [mac for mac in macs if mac not in there]
+    for mac in absent:
+        device = known.get(mac)
+        if device is None:
+            place_create(row, serial=mac.replace(":", ""), mac_address=mac)
+        else:
+            with transaction.atomic():
+                device_join(device, row)
+                device_manage(device, by=Managed.SITE)
+    return len(absent)
+
+
+def _site(organization: Organization, name: str) -> Site:
+    found = Site.objects.filter(organization=organization, name=name).first()
+    return found or site_create(organization=organization, name=name)

@@ -18,6 +18,8 @@ import uvicorn
 import uvloop
 from celery.beat import Scheduler, Service
 from celery.worker import state as worker_state
+from celery.worker.consumer import Consumer
+from celery.worker.loops import synloop
 
 from controller.celery import app as celery_app
 from controller.tasks import heartbeat
@@ -26,6 +28,7 @@ from core.wake import ring
 logger = logging.getLogger(__name__)
 GRACE_SECONDS = 8.0
 REQUEST_GRACE_SECONDS = 3
+BUSY_SECONDS = 0.02
 
 _loop: asyncio.AbstractEventLoop | None = None
 
@@ -93,6 +96,30 @@ class Server(uvicorn.Server):
             self._on_started()
 
 
+class _Watched:
+    """A broker connection that is asked again soon while every thread has a task.
+
+    Over Redis nothing wakes the polling loop when a task ends: it would sleep for two seconds with free threads and
+    messages waiting, and take one message a second for each thread.
+    """
+
+    def __init__(self, connection: Any, qos: Any) -> None:
+        self._connection, self._qos = connection, qos
+
+    def drain_events(self, timeout: float) -> None:
+        """Take a message, waiting for one if there is a thread for it. Raises TimeoutError."""
+        self._connection.drain_events(timeout=timeout if self._qos.can_consume() else BUSY_SECONDS)
+
+
+class _Consumer(Consumer):  # type: ignore[misc]
+    """Celery's consumer with that connection in its polling loop."""
+
+    @staticmethod
+    def loop(consumer: Any, connection: Any, tasks: Any, *rest: Any, **named: Any) -> None:
+        """Consume until the worker stops."""
+        synloop(consumer, _Watched(connection, tasks.channel.qos), tasks, *rest, **named)
+
+
 class Background:
     """The task worker and beat as threads of this process."""
 
@@ -106,6 +133,7 @@ class Background:
             without_heartbeat=True,
             # The polling loop: Celery's own event loop would want the main thread.
             use_eventloop=False,
+            consumer_cls=_Consumer,
             hostname=f"up@{socket.gethostname()}",
         )
         self._beat = Service(celery_app, max_interval=1, scheduler_cls=Scheduler)

@@ -13,7 +13,8 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from controller import databases, keyfile, logs, unfold
-from controller.env import Environment, InvalidEnvironment
+from controller.env import Environment
+from controller.env_values import InvalidEnvironment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -60,7 +61,9 @@ INSTALLED_APPS = [
     "core",
     "tenancy",
     "devices",
+    "tracking",
     "config_merge",
+    "boot.apps.BootConfigApp",
 ]
 
 MIDDLEWARE = [
@@ -68,9 +71,9 @@ MIDDLEWARE = [
     "controller.logs.RequestIdMiddleware",
     "controller.headers.SecurityHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "controller.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "controller.hosts.HostMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "tenancy.sign_in.middleware.SessionNoteMiddleware",
@@ -200,8 +203,16 @@ SPECTACULAR_SETTINGS = {
     ],
     "ENUM_NAME_OVERRIDES": {
         "BatchActionEnum": "config_merge.api.jobs.BATCHES",
+        "ConfigTaskStateEnum": "config_merge.models_tasks.ConfigTask.State",
+        "BootConflictsEnum": "boot.api.transfer.CONFLICTS",
+        "BootKeyStateEnum": "boot.api.quotas.KEY_STATES",
+        "BootSourceEnum": "boot.api.configs.SOURCES",
+        "BootTransferWhatEnum": "boot.api.transfer.KINDS",
+        "BootTransferOutcomeEnum": "boot.api.transfer.OUTCOMES",
+        "ImageUploadStateEnum": "boot.models_images.ImageUpload.State",
         "JobActionEnum": "config_merge.models_jobs.Job.Kind",
         "JobStateEnum": "config_merge.models_jobs.Job.State",
+        "SourceEnum": "config_merge.api.site_serializers.SOURCES",
         "WebhookDeliveryStateEnum": "tenancy.webhook_models.WebhookDelivery.State",
     },
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
-from tenancy.admin import unread_badge
+from tenancy.admin_notifications import unread_badge
 
 
 def entry(
@@ -22,6 +22,9 @@ def entry(
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the groups of lines."""
     fleet = [
+        entry(
+            request, "Sites", "location_city", "admin:config_merge_site_changelist", model="config_merge.site"
+        ),
         entry(request, "Devices", "router", "admin:devices_device_changelist", model="devices.device"),
         entry(
             request,
@@ -39,7 +42,32 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "admin:config_merge_template_changelist",
             model="config_merge.template",
         ),
+        entry(
+            request,
+            "Tasks",
+            "local_shipping",
+            "admin:config_merge_configtask_changelist",
+            model="config_merge.configtask",
+        ),
         entry(request, "Jobs", "checklist", "admin:config_merge_job_changelist", model="config_merge.job"),
+    ]
+    boot = [
+        entry(
+            request,
+            "Boot configurations",
+            "terminal",
+            "admin:boot_bootconfig_changelist",
+            model="boot.bootconfig",
+        ),
+        entry(request, "Images", "hard_drive", "admin:boot_image_changelist", model="boot.image"),
+        entry(
+            request,
+            "Tracks",
+            "timeline",
+            "admin:tracking_trackeddevice_changelist",
+            model="tracking.trackeddevice",
+        ),
+        entry(request, "Quotas", "speed", "admin:boot_quota_gauges", model="boot.quota"),
     ]
     organizations = [
         entry(
@@ -82,6 +110,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     titled = {
         "Fleet": fleet,
         "Configuration": configuration,
+        "Network boot": boot,
         "Organizations": organizations,
         "System": system,
     }

@@ -1,7 +1,7 @@
 """Which route belongs to which floor. Each app brings its own routes; the roof only says where they hang."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import (
     SpectacularJSONAPIView,
@@ -10,6 +10,7 @@ from drf_spectacular.views import (
     SpectacularYAMLAPIView,
 )
 
+from boot.images import serving
 from config_merge.admin import helpers
 from controller import errors, health, metrics
 
@@ -26,12 +27,17 @@ urlpatterns = [
     path("api/v1/users/", include("tenancy.api.urls")),
     path("api/v1/controller/", include("config_merge.api.urls")),
     path("api/v1/controller/", include("devices.api.urls")),
+    path("api/v1/boot/", include("boot.api.urls")),
     path("api/v1/docs.json", SpectacularJSONAPIView.as_view(), name="schema"),
     path("api/v1/docs.yaml", SpectacularYAMLAPIView.as_view(), name="schema-yaml"),
     path("api/v1/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("api/v1/redoc/", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    re_path(
+        r"^image-files/(?P<identifier>[0-9a-f]{32})/(?P<name>[^/]+)\Z", serving.signed_file, name="image_file"
+    ),
     path("pub/v1/", include("config_merge.pub_v1.urls")),
     path("controller/", include("config_merge.agent.urls")),
+    path("", include("boot.urls")),
 ]
 
 handler400 = errors.bad_request

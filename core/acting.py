@@ -75,5 +75,17 @@ def _of_request(request: Any) -> Actor:
         via="admin" if request.path.startswith("/admin/") else "rest",
         user_id=user.pk if known else None,
         address=request.META.get("REMOTE_ADDR", ""),
-        reason=request.headers.get(REASON_HEADER, "").strip()[:REASON_LENGTH],
+        reason=header_text(request.headers.get(REASON_HEADER, "")).strip()[:REASON_LENGTH],
     )
+
+
+def header_text(value: str) -> str:
+    """Return what a client meant by a header: servers read its bytes as Latin-1, people's programs send UTF-8.
+
+    >>> header_text("f\u00c3\u00bcr"), header_text("f\u00fcr"), header_text("plain")
+    ('für', 'für', 'plain')
+    """
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value

@@ -17,3 +17,15 @@ def canonical_json(value: Any) -> bytes:
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8")
+
+
+def spaced_json(value: Any) -> bytes:
+    """Serialise `value` with sorted keys, a blank after each comma and colon, and ASCII text.
+
+    What devices compare byte for byte is served in this form, the one that the original of the boot API has. Raises as
+    `canonical_json` does.
+
+    >>> spaced_json({"status": "ok", "a": [1, "é"]})
+    b'{"a": [1, "\\\\u00e9"], "status": "ok"}'
+    """
+    return json.dumps(value, sort_keys=True, separators=(", ", ": "), allow_nan=False).encode("ascii")

@@ -21,7 +21,7 @@ _TORN = 200
 # A header with its whole value, in any of the ways headers are printed.
 _HEADER = re.compile(
     r"\b(?P<name>(?:proxy-)?authorization|(?:set-)?cookie|x-api-key|x-openwisp-key|api-key|x-csrftoken)"
-    r"(?P<mid>['\"]?+\s*+(?:[:=,]|\)=)\s*+(?:b(?=['\"]))?+)(?P<value>'[^'\n]*+'|\"[^\"\n]*+\"|[^\n]++)",
+    r"(?P<mid>['\"]?+\s*+(?:[:=,]|\)=)\s*+(?:b(?=['\"]))?)(?P<value>'[^'\n]*+'|\"[^\"\n]*+\"|[^\n]++)",
     re.I,
 )
 _SCHEME = re.compile(r"\b(Bearer|Basic|Token)\s++(?!\[hidden\])[A-Za-z0-9._~+/=-]{6,}+", re.I)
@@ -29,7 +29,7 @@ _USERINFO = re.compile(r"(?<=://)[^\s/@:'\"]*+:[^\s/@'\"]++(?=@)")
 _API_TOKEN = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{40}(?![0-9A-Za-z])")
 _API_KEY = re.compile(r"(?<![0-9A-Za-z])(?P<id>[0-9A-Za-z]{8}\.)[0-9A-Za-z_-]{43}(?![0-9A-Za-z_-])")
 # name=value, name: value, "name": "value"; the name decides whether the value is looked at.
-_NAME = re.compile(r"(?<![\w.\-])(?P<name>[\w.\-]++)\\?+['\"]?+\s*+[=:]\s*+(?:b(?=['\"]))?+")
+_NAME = re.compile(r"(?<![\w.\-])(?P<name>[\w.\-]++)\\?+['\"]?+\s*+[=:]\s*+(?:b(?=['\"]))?")
 # A quote that is not closed takes the rest of its line: the text may have been cut.
 _QUOTE = re.compile(r"\\?+['\"]")
 _WORD = re.compile(r"\\?+[^\s,;&)}\]'\"]++")

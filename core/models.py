@@ -1,4 +1,4 @@
-"""The base every stored object shares, and the heartbeat of periodic jobs."""
+"""The base every stored object shares, the heartbeat of periodic jobs, and what limits count."""
 
 import uuid
 
@@ -25,3 +25,19 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} at {self.at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+class Counter(models.Model):
+    """How much is used of what was allowed the last time, by the limit's name, until it expires (`core.quotas`).
+
+    `granted` is what the last statement that counted was given, so that it can be returned.
+    """
+
+    name = models.CharField(max_length=128, primary_key=True)
+    used = models.PositiveIntegerField()
+    granted = models.PositiveIntegerField(default=0)
+    allowed = models.PositiveIntegerField()
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.used}"

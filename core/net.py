@@ -7,6 +7,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # The longest address has 45 characters; the rest is room for "%" and an interface's name.
 ADDRESS_LENGTH = 64
 HOPS = 32
+# Where `controller.wsgi` keeps the path of a request as its server has decoded it, a byte a character.
+SENT_PATH = "muster.path"
 
 
 def trusted_networks(proxies: Sequence[str]) -> tuple[Network, ...]:
@@ -61,3 +63,18 @@ def client_address(peer: str | None, forwarded_for: str, trusted: Sequence[Netwo
             return current
         current = claimed
     return current
+
+
+def source_of(address: str | None) -> str:
+    """Return who may be behind an address: itself, or of IPv6 the /64 that one customer has all of; empty for none.
+
+    >>> source_of("192.0.2.1"), source_of("::ffff:192.0.2.1"), source_of("2001:db8:1:2:3::4"), source_of(None)
+    ('192.0.2.1', '192.0.2.1', '2001:db8:1:2::/64', '')
+    """
+    valid = valid_address(address) if address else None
+    if valid is None:
+        return ""
+    parsed = ipaddress.ip_address(valid)
+    if parsed.version == 4 or parsed.ipv4_mapped is not None:
+        return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))

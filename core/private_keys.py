@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 
 _BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?+)-----")
 _END = re.compile(r"-----END ([A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?+)-----")
+# No group with a look-ahead is possessive: Python 3.11.2, which is Debian's, does not step back where it ends.
 # What is left of a key whose end is missing: lines of base64, also those of a diff, and the headers above them.
 _BODY = re.compile(
     r"[ \t]*+[A-Za-z0-9+/=\\]*+"
     r"(?:[ \t\r]*+\n[ \t+\-]*+"
-    r"(?:[A-Za-z0-9+/=\\]++(?=[ \t\r]*+(?:\n|\Z))|(?:Proc-Type|DEK-Info|Version|Comment):[^\n]*+|(?=\r?\n)))*+"
+    r"(?:[A-Za-z0-9+/=\\]++(?=[ \t\r]*+(?:\n|\Z))|(?:Proc-Type|DEK-Info|Version|Comment):[^\n]*+|(?=\r?\n)))*"
 )
 # The same where line breaks may have become anything.
 _LOOSE_BODY = re.compile(r"[A-Za-z0-9+/=\s\\]*+")

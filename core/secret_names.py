@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -43,15 +44,21 @@ _ORDINARY_WORDS = (
 _ORDINARY = re.compile(rf"(?:^|[_\-. ])(?:{'|'.join(_ORDINARY_WORDS)})$", re.I)
 
 
+@lru_cache(maxsize=8192)
 def is_secret_name(name: str) -> bool:
-    """Tell whether what stands under `name` is a secret.
+    """Tell whether what stands under `name` is a secret; a name with slashes is a path of names.
 
     >>> [is_secret_name(n) for n in ("key", "wifi_password", "public_key", "monkey", "ssid", "key_length")]
     [True, True, False, False, False, False]
+    >>> [is_secret_name(n) for n in ("wireless/7/key", "ssh/hostkey/passwd", "wireless/7/ssid", "keys/")]
+    [True, True, False, True]
     """
+    if "/" in name:
+        return is_secret_place([part for part in name.split("/") if part])
     return bool(_SECRET_NAME.search(name)) and not _HARMLESS.search(name)
 
 
+@lru_cache(maxsize=8192)
 def is_secret_beneath(name: str) -> bool:
     """Tell whether what stands under `name` is a secret, somewhere inside an object that has a secret name.
 

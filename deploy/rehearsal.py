@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 STOP_SECONDS = 15.0
 
 
@@ -41,10 +42,16 @@ class Rehearsal:
 
 
 def free_port() -> int:
-    """A TCP port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port nobody listens on at this moment.
+
+    It is below those the kernel gives to outgoing connections: one of theirs may be taken before a server is up, and a
+    client that keeps dialling a server which is restarting may even be given that server's port for its own end.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(22_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def commands(ports: tuple[int, ...], *, server: str = "uvicorn") -> dict[str, list[str]]:
@@ -67,7 +74,10 @@ def commands(ports: tuple[int, ...], *, server: str = "uvicorn") -> dict[str, li
     }[server]
     roles = {f"web-{port}": [python, *web, "--port", str(port)] for port in ports}
     celery = [python, "-m", "celery", "-A", "controller"]
-    roles["worker"] = [*celery, "worker", "--pool", "threads", "--concurrency", "2", "--loglevel", "warning"]
+    # Workers have nothing to say to each other.
+    alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    worker = [*celery, "worker", "--pool", "threads", "--concurrency", "2", "--loglevel", "warning"]
+    roles["worker"] = [*worker, *alone]
     roles["beat"] = [*celery, "beat", "--loglevel", "warning", "--pidfile="]
     return roles
 
@@ -107,6 +117,8 @@ def rehearse(
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
+                    # A group of its own: granian's workers outlive a parent that is killed.
+                    start_new_session=True,
                 )
         rehearsal = Rehearsal(tuple(f"http://127.0.0.1:{port}" for port in ports), processes, logs)
         _wait_until_ready(rehearsal, seconds=seconds)
@@ -149,7 +161,7 @@ def _tail(log: Path) -> str:
 
 
 def stop(processes: Mapping[str, subprocess.Popen[bytes]]) -> dict[str, int]:
-    """SIGTERM to all, SIGKILL to what is left after STOP_SECONDS; returns each role's exit code."""
+    """SIGTERM to all, SIGKILL to what is left after STOP_SECONDS and its children; returns each role's exit code."""
     for process in processes.values():
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -158,6 +170,8 @@ def stop(processes: Mapping[str, subprocess.Popen[bytes]]) -> dict[str, int]:
         try:
             process.wait(timeout=max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.kill()
             process.wait()
     return {role: process.returncode for role, process in processes.items()}

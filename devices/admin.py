@@ -82,7 +82,7 @@ class FleetSettingsAdmin(SecretsAdmin):
     @display(description="Variables")
     def shown_context(self, obj: Any) -> str:
         """As text, with marks."""
-        return json_text(hidden_object(obj.context))
+        return json_text(hidden_object(obj.context, self.secret_names(obj, "context")))
 
     @display(description="Devices", ordering="devices")
     def device_count(self, obj: Any) -> int:

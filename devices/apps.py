@@ -10,7 +10,7 @@ class DevicesConfig(AppConfig):
     """Devices, groups, fleet settings."""
 
     name = "devices"
-    verbose_name = "Devices"
+    verbose_name = "Fleet"
 
     def ready(self) -> None:
         """Register roles and subscriptions, now that models can be imported."""

@@ -99,23 +99,35 @@ class Device(BaseModel):
     # Null instead of empty: only what is there must be unique.
     hardware_id = models.CharField("hardware id", max_length=32, null=True, blank=True)  # noqa: DJ001
     is_deactivated = models.BooleanField("deactivated", default=False, editable=False)
+    is_retired = models.BooleanField(
+        "decommissioned",
+        default=False,
+        editable=False,
+        help_text="Kept for its history; its name, address and hardware id are free for another.",
+    )
     last_seen = models.DateTimeField(null=True, blank=True, editable=False)
+    unlinked_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When its last link was lost."
+    )
 
     class Meta(BaseModel.Meta):
         constraints = (
             models.UniqueConstraint(
                 fields=("mac_address", "organization"),
+                condition=models.Q(is_retired=False),
                 name="device_mac_unique",
                 violation_error_message="Device with this Mac address and Organization already exists.",
             ),
             models.UniqueConstraint(
                 Lower("name"),
                 "organization",
+                condition=models.Q(is_retired=False),
                 name="device_name_unique",
                 violation_error_message="Device with this Name and Organization already exists.",
             ),
             models.UniqueConstraint(
                 fields=("hardware_id", "organization"),
+                condition=models.Q(is_retired=False),
                 name="device_hardware_id_unique",
                 violation_error_message="Device with this Hardware id and Organization already exists.",
             ),
@@ -180,3 +192,8 @@ class DeviceCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.n} of {self.organization_id}"
+
+
+# At the end: they refer to the device.
+from devices.models_link import Link as Link  # noqa: E402
+from devices.models_link import LinkServer as LinkServer  # noqa: E402

@@ -21,7 +21,7 @@ def secret_rotate(fleet: FleetSettings) -> str:
 
 def secret_revealed(fleet: FleetSettings) -> None:
     """Write down that somebody was shown the shared secret."""
-    audit.record("fleetsettings.revealed", fleet, organization_id=fleet.pk)
+    audit.record("secret.revealed", fleet, organization_id=fleet.pk)
 
 
 def refuse_deletion_of_a_working_fleet(event: OrganizationDeleting) -> None:

@@ -2,22 +2,49 @@
 
 import re
 from collections.abc import Collection, Iterable
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from django.db.models import F, QuerySet, Sum
+from django.db.models import BooleanField, Case, F, Model, Q, QuerySet, Sum, Value, When
 
 from core import search
+from core.clock import now
 from devices.models import Device, DeviceCount, DeviceGroup, DeviceText, FleetSettings
 from tenancy.queries import restrict
 
+M = TypeVar("M", bound=Model)
 TEXT_COLUMNS = ("name", "mac", "rest")
+# A device without a link that was heard of within so long counts as online.
+ONLINE_WITHIN = timedelta(minutes=5)
 _MAC_PART = re.compile(r"^[:-]?[0-9a-f]{1,2}(?:[:-][0-9a-f]{1,2})*[:-]?\Z")
 
 
 def devices_visible_to(user: Any) -> QuerySet[Device]:
     """Return the devices of the organizations `user` belongs to."""
     return restrict(Device.objects.select_related("organization"), user)
+
+
+def online_when(*, at: datetime, path: str = "") -> Q:
+    """Return the condition under which a device is online: it has a link, or polled lately and after its last link.
+
+    `path` leads from the rows that are filtered to the device ("device__"). The same for lists, figures and dialects.
+    """
+    polled = Q(**{f"{path}last_seen__gte": at - ONLINE_WITHIN}) & (
+        Q(**{f"{path}unlinked_at__isnull": True}) | Q(**{f"{path}last_seen__gt": F(f"{path}unlinked_at")})
+    )
+    return Q(**{f"{path}link__isnull": False}) | polled
+
+
+def with_presence(rows: QuerySet[M], *, path: str = "") -> QuerySet[M]:
+    """Annotate rows with `is_online` and `is_linked` of their device, in the query that reads them."""
+
+    def told(condition: Q) -> Case:
+        return Case(When(condition, then=Value(True)), default=Value(False), output_field=BooleanField())
+
+    linked = Q(**{f"{path}link__isnull": False})
+    annotated = rows.annotate(is_online=told(online_when(at=now(), path=path)), is_linked=told(linked))
+    return cast("QuerySet[M]", annotated)
 
 
 def groups_visible_to(user: Any) -> QuerySet[DeviceGroup]:

@@ -17,9 +17,9 @@ from django.db import transaction
 from core.changes import changed_row, proposed_row, store
 from core.crypto import digest
 from core.db import in_turn, locked
-from core.errors import Conflict, Forbidden
+from core.errors import Forbidden
 from core.events import publish
-from devices.events import DeviceChanged, GroupVariablesChanged, OrganizationVariablesChanged
+from devices.events import DevicesChanged, GroupVariablesChanged, OrganizationVariablesChanged
 from devices.models import Device, DeviceGroup, FleetSettings
 from tenancy import audit
 from tenancy.events import OrganizationCreated
@@ -41,6 +41,8 @@ DEVICE_FIELDS = frozenset(
     ]
 )
 ADDRESSES = frozenset({"last_ip", "management_ip"})
+DEACTIVATED = "The device is deactivated."
+RETIRED = "The device is decommissioned."
 
 
 def consistent_key(*, identity: str, shared_secret: str) -> str:
@@ -75,7 +77,7 @@ def fleet_settings_update(settings_row: FleetSettings, **changes: Any) -> FleetS
         raise ValidationError({"shared_secret": "Choose another secret: it is too short or in use."})
     limit = row.device_limit
     if limit and limit != before.device_limit:
-        count = Device.objects.filter(organization_id=row.pk).count()
+        count = Device.objects.filter(organization_id=row.pk, is_retired=False).count()
         if limit < count:
             raise ValidationError({"device_limit": f"The organization already has {count} devices."})
     changed = store(row, before=before, onto=settings_row)
@@ -147,7 +149,7 @@ def limit_check(
     if limit is not None:
         if not only_asking:
             locked(FleetSettings.objects.filter(pk=organization_id)).values_list("pk").first()
-        if Device.objects.filter(organization_id=organization_id).count() < limit:
+        if Device.objects.filter(organization_id=organization_id, is_retired=False).count() < limit:
             return
     raise ValidationError(
         {
@@ -158,12 +160,18 @@ def limit_check(
     )
 
 
-def _normalise(device: Device) -> None:
-    """Bring a device into the form that is stored: upper-case MAC, null instead of empty hardware id, a key."""
+def normalise(device: Device, *, fleets: Mapping[UUID, FleetSettings] | None = None) -> None:
+    """Bring a device into the form that is stored: upper-case MAC, null instead of empty hardware id, a key.
+
+    `fleets` saves the look-up of its organization's secret.
+    """
     device.mac_address = (device.mac_address or "").upper()
     device.hardware_id = device.hardware_id or None
     if not device.key and device.organization_id:
-        secret = FleetSettings.objects.filter(pk=device.organization_id).first()
+        if fleets is None:
+            secret = FleetSettings.objects.filter(pk=device.organization_id).first()
+        else:
+            secret = fleets.get(device.organization_id)
         identity = (settings.MUSTER.hardware_id and device.hardware_id) or device.mac_address
         device.key = (
             consistent_key(identity=identity, shared_secret=secret.shared_secret)
@@ -195,7 +203,7 @@ def _full_clean(device: Device) -> None:
 def device_create(*, check_limit: bool = True, **fields: Any) -> Device:
     """Create a device; `fields` are model fields. Raises ValidationError."""
     device = Device(**fields)
-    _normalise(device)
+    normalise(device)
     if check_limit:
         limit = FleetSettings.objects.filter(pk=device.organization_id).values_list("device_limit", flat=True)
         limit_check(
@@ -215,11 +223,10 @@ def device_create(*, check_limit: bool = True, **fields: Any) -> Device:
 def device_update(device: Device, **changes: Any) -> frozenset[str]:
     """Change the named fields; returns those whose value really changed. Raises ValidationError, Forbidden."""
     row, before = changed_row(device, changes)
-    if before.is_deactivated:
-        raise Forbidden("The device is deactivated.")
+    check_in_service(before)
     if not changes.get("key", "x"):
         row.key = before.key
-    _normalise(row)
+    normalise(row)
     if row.organization_id != before.organization_id:
         fleet = FleetSettings.objects.select_related("organization").get(pk=row.organization_id)
         limit_check(
@@ -228,20 +235,36 @@ def device_update(device: Device, **changes: Any) -> frozenset[str]:
     _full_clean(row)
     changed = store(row, before=before, onto=device) & DEVICE_FIELDS
     if changed:
-        publish(DeviceChanged(device_id=device.pk, fields=changed))
+        publish(DevicesChanged({device.pk: changed}))
     # Where a device was heard from changes by itself; that is no act of anybody.
     if changed - ADDRESSES:
         audit.record_change("device", before, row, changes=audit.difference(before, row))
     return changed
 
 
+def check_in_service(device: Device) -> None:
+    """Refuse to change a device that is out of service. Raises Forbidden."""
+    if device.is_deactivated:
+        raise Forbidden(DEACTIVATED)
+    if device.is_retired:
+        raise Forbidden(RETIRED)
+
+
 @transaction.atomic
-def device_flag_set(device: Device, *, deactivated: bool) -> None:
-    """Deactivate or activate a device. Raises Conflict when it already is so."""
-    rows = Device.objects.filter(pk=device.pk, is_deactivated=not deactivated)
-    if not rows.update(is_deactivated=deactivated):
-        raise Conflict("The device already is " + ("deactivated." if deactivated else "active."))
-    device.is_deactivated = deactivated
+def device_retired_set(device: Device, *, retired: bool) -> None:
+    """Decommission a device: its name, addresses and key are free for another. Or take it back. Raises ValidationError.
+
+    What it proved itself with opens nothing any more; taken back, it has the key it derives from its address.
+    """
+    row, before = changed_row(device, {"is_retired": retired})
+    if row.is_retired == before.is_retired:
+        return
+    row.key = secrets.token_hex(16) if retired else ""
+    row.management_ip = None
+    normalise(row)
+    _full_clean(row)
+    store(row, before=before, onto=device)
+    publish(DevicesChanged({device.pk: frozenset({"key"})}))
 
 
 def addresses_set(device_id: UUID, *, last_ip: str | None, management_ip: str | None) -> None:
@@ -302,11 +325,10 @@ def proposed_group(group: DeviceGroup | None, changes: Mapping[str, Any]) -> Dev
 def proposed_device(device: Device, changes: Mapping[str, Any]) -> tuple[Device, Device]:
     """Return the row `device_update` would store, and the stored one. Writes and locks nothing. Raises as it does."""
     row, before = proposed_row(device, changes)
-    if before.is_deactivated:
-        raise Forbidden("The device is deactivated.")
+    check_in_service(before)
     if not changes.get("key", "x"):
         row.key = before.key
-    _normalise(row)
+    normalise(row)
     if row.organization_id != before.organization_id:
         fleet = FleetSettings.objects.select_related("organization").get(pk=row.organization_id)
         limit_check(

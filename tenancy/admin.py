@@ -1,42 +1,37 @@
-"""Admin pages of people and organizations: users, organizations, API tokens, notifications.
-
-Invariant: a token's secret is shown in the answer that creates it only.
-"""
+"""Admin pages of people and organizations; importing it registers all admin pages of this app."""
 
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html
-from unfold.decorators import action, display
+from django.urls import reverse
+from unfold.decorators import display
 from unfold.forms import UserChangeForm
 
 from core.wake import ring
 from tenancy import admin_audit, people, services, tasks
 from tenancy.admin_api_keys import ApiKeyAdmin
 from tenancy.admin_base import (
-    OrganizationFilter,
     ScopedAdmin,
-    badge_classes,
     refusals,
-    several,
 )
 from tenancy.admin_members import MembershipInline
+from tenancy.admin_notifications import NotificationAdmin
 from tenancy.admin_people import InvitationForm, PasswordForm
 from tenancy.admin_sign_in import sign_in_wait
+from tenancy.admin_tokens import ApiTokenAdmin
 from tenancy.admin_webhooks import WebhookAdmin
 from tenancy.authority import may_read_account, obstacle_to, people_visible_to, shown_memberships
 from tenancy.links import link_path, may_send
-from tenancy.models import ApiToken, Notification, Organization, Role, User
+from tenancy.models import Organization, Role, User
 from tenancy.organizations import organization_remove
 from tenancy.policy import allows
-from tenancy.queries import organization_ids_where, roles_of
+from tenancy.queries import roles_of
 from tenancy.sign_in import pages as account_pages
 from tenancy.sign_in.admin import SignInAdmin
 
@@ -49,7 +44,6 @@ __all__ = [
     "WebhookAdmin",
     "admin_audit",
 ]
-LEVEL_TONES = {"info": "info", "warning": "warning", "error": "danger"}
 
 admin.site.unregister(Group)
 admin.site.sign_in_wait = sign_in_wait  # type: ignore[attr-defined]
@@ -287,153 +281,3 @@ class UserAdmin(SignInAdmin, DjangoUserAdmin, ScopedAdmin):
         by: Any = request.user
         with refusals():
             people.people_delete(queryset, by=by)
-
-
-@admin.register(ApiToken)
-class ApiTokenAdmin(ScopedAdmin):
-    """Bearer tokens: each person their own; superusers see everybody's, but not the secrets."""
-
-    list_display = ("name", "user", "shown_prefix", "created", "expires_at", "last_used_at")
-    search_fields = ("name", "prefix")
-    fields = ("name", "expires_at")
-    readonly_fields = ("user", "shown_prefix", "created", "last_used_at")
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """A token that exists has a story."""
-        return (
-            ("name", "user", "shown_prefix", "created", "expires_at", "last_used_at") if obj else self.fields
-        )
-
-    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        """Leave out what was revoked."""
-        user: Any = request.user
-        living = ApiToken.objects.select_related("user").filter(revoked_at__isnull=True)
-        return living if user.is_superuser else living.filter(user=user)
-
-    def may(self, request: HttpRequest, action: str, obj: Any = None) -> bool:
-        """Tokens belong to people: add, look at and revoke one's own; never change one."""
-        user: Any = request.user
-        if not (user.is_active and user.is_staff) or action == "change":
-            return False
-        return obj is None or user.is_superuser or obj.user_id == user.pk
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Everyone who may sign in here."""
-        return self.may(request, "view")
-
-    @display(description="Starts with", ordering="prefix")
-    def shown_prefix(self, obj: Any) -> str:
-        """The first digits, to tell tokens apart."""
-        return format_html("<code>{}…</code>", obj.prefix)
-
-    def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> ApiToken:
-        """Issue through the service and keep the secret for this answer."""
-        user: Any = request.user
-        token, secret = services.token_issue(user=user, **form.values())
-        request.muster_secret = secret  # type: ignore[attr-defined]
-        return token
-
-    def response_add(
-        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        """Show the secret here and now: a message would travel in a cookie."""
-        context = {"secret": request.muster_secret, "back": self.link("changelist")}  # type: ignore[attr-defined]
-        response = self.page(
-            request, "admin/tenancy/token_issued.html", title=f"API token {obj.name}", **context
-        )
-        response["Cache-Control"] = "no-store"
-        return response
-
-    def remove(self, request: HttpRequest, obj: Any) -> None:
-        """To delete a token is to revoke it."""
-        services.token_revoke(obj)
-
-
-def target_link(notification: Any) -> str:
-    """Return the admin page of what a notification is about, or nothing."""
-    if not notification.target_id:
-        return ""
-    for model in admin.site._registry:
-        if model._meta.model_name == notification.target_type:
-            try:
-                name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
-                return reverse(name, args=[notification.target_id])
-            except NoReverseMatch:
-                return ""
-    return ""
-
-
-@admin.register(Notification)
-class NotificationAdmin(ScopedAdmin):
-    """What people of an organization should know."""
-
-    list_display = ("shown_level", "shown_message", "organization", "created", "is_read")
-    list_display_links = ("shown_message",)
-    list_filter = (OrganizationFilter, "level", "is_read")
-    list_select_related = ("organization",)
-    search_fields = ("message",)
-    actions = ("mark_read", "mark_unread")
-    fields = ("shown_level", "message", "target", "organization", "kind", "created", "is_read")
-    readonly_fields = ("shown_level", "target", "created")
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Only the product writes notifications."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Their text stays as it is."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """They stay."""
-        return False
-
-    def has_mark_permission(self, request: HttpRequest) -> bool:
-        """Whether someone may say that they were read."""
-        return self.may(request, "change")
-
-    @display(description="Level", ordering="level")
-    def shown_level(self, obj: Any) -> str:
-        """A coloured badge."""
-        return format_html(
-            '<span class="{}">{}</span>', badge_classes(LEVEL_TONES, obj.level), obj.get_level_display()
-        )
-
-    @display(description="Message", ordering="message")
-    def shown_message(self, obj: Any) -> str:
-        """Unread ones stand out."""
-        return format_html('<span class="{}">{}</span>', "" if obj.is_read else "mu-strong", obj.message)
-
-    @display(description="About")
-    def target(self, obj: Any) -> str:
-        """A link to the object, as long as it exists."""
-        link = target_link(obj)
-        return format_html('<a class="mu-link" href="{}">{}</a>', link, obj.target_type) if link else "-"
-
-    @action(description="Mark as read", permissions=["mark"])
-    def mark_read(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        """Mark the selected ones as read."""
-        self._mark(request, queryset, is_read=True)
-
-    @action(description="Mark as unread", permissions=["mark"])
-    def mark_unread(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        """Mark the selected ones as unread."""
-        self._mark(request, queryset, is_read=False)
-
-    def _mark(self, request: HttpRequest, queryset: models.QuerySet[Any], *, is_read: bool) -> None:
-        user: Any = request.user
-        if not user.is_superuser:
-            queryset = queryset.filter(organization__in=organization_ids_where(user, "change", Notification))
-        count = services.notifications_mark(
-            Notification.objects.filter(pk__in=queryset.values("pk")), is_read=is_read
-        )
-        messages.success(
-            request, f"{several('notification', count)} marked as {'read' if is_read else 'unread'}."
-        )
-
-
-def unread_badge(request: HttpRequest) -> str:
-    """Return how many notifications nobody has read yet, for the side bar; at most "99+"."""
-    rows = admin.site._registry[Notification].get_queryset(request).filter(is_read=False).order_by()
-    count = len(rows.values_list("pk", flat=True)[:100])
-    return "" if not count else "99+" if count > 99 else str(count)

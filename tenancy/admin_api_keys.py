@@ -12,23 +12,25 @@ from django.utils.html import format_html
 from unfold.decorators import display
 
 from tenancy import api_keys as services
-from tenancy.admin_base import OrganizationFilter, ScopedAdmin
+from tenancy.admin_base import ScopedAdmin
+from tenancy.admin_filters import OrganizationFilter
+from tenancy.authority import is_root
 from tenancy.models import ApiKey, User
 
 STORY = (
-    "name", "organization", "user", "shown_id", "read_only", "created", "expires_at", "last_used",
+    "name", "organization", "user", "shown_id", "is_imported", "read_only", "created", "expires_at", "last_used",
 )  # fmt: skip
 
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ScopedAdmin):
-    """Keys to one organization each: looked at, made and revoked, never changed."""
+    """Keys to one organization each: made, renamed, switched to reading and back by who uses them, and revoked."""
 
     list_display = STORY
     list_filter = (OrganizationFilter, "read_only")
     list_select_related = ("organization", "user")
     search_fields = ("name", "key_id", "user__username")
-    readonly_fields = ("shown_id", "created", "last_used")
+    readonly_fields = ("shown_id", "is_imported", "created", "last_used")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """A key that exists has a story; only superusers choose whose a new one is."""
@@ -41,11 +43,19 @@ class ApiKeyAdmin(ScopedAdmin):
         """Leave out what was revoked."""
         return services.api_keys_visible_to(request.user).filter(revoked_at__isnull=True)
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """What a key opens, and for whom, never changes."""
+        return self.readonly_fields if obj is None else (*self.readonly_fields, "organization", "user")
+
     def may(self, request: HttpRequest, action: str, obj: Any = None) -> bool:
         """Ask the policy, and for a key who it belongs to."""
-        if action == "change" or not super().may(request, action, obj):
+        if not super().may(request, action, obj):
             return False
-        return obj is None or action != "delete" or not services.obstacle_to_revoking(request.user, obj)
+        if obj is None or action not in ("change", "delete"):
+            return True
+        if action == "change":
+            return obj.user_id == request.user.pk or is_root(request.user)
+        return not services.obstacle_to_revoking(request.user, obj)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """A superuser who names nobody makes a key of their own."""
@@ -62,8 +72,10 @@ class ApiKeyAdmin(ScopedAdmin):
         return format_html("<code>{}</code>", obj.key_id)
 
     def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> ApiKey:
-        """Make the key through the service and keep its text for this answer."""
+        """Change the key, or make one and keep its text for this answer."""
         values, by = form.values(), request.user
+        if change:
+            return services.api_key_update(obj, by=by, **values)  # type: ignore[arg-type]
         user = values.pop("user", None) or by
         row, text = services.api_key_create(by=by, user=user, **values)  # type: ignore[arg-type]
         request.muster_secret = text  # type: ignore[attr-defined]

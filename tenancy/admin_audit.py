@@ -10,7 +10,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from tenancy.admin_base import OrganizationFilter, ScopedAdmin
+from tenancy.admin_base import ScopedAdmin
+from tenancy.admin_filters import OrganizationFilter
 from tenancy.models import AuditEvent
 from tenancy.queries import audit_events_visible_to
 

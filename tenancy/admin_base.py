@@ -27,7 +27,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import DropdownFilter
 from unfold.views import ChangeList
 
 from core.admin import JsonEditor, JsonObjectField
@@ -35,7 +34,7 @@ from core.errors import Conflict, Forbidden
 from core.fields import EncryptedJSONField
 from tenancy.models import Organization
 from tenancy.policy import allows
-from tenancy.queries import organization_ids_where, organizations_visible_to, restrict, roles_of
+from tenancy.queries import organization_ids_where, restrict, roles_of
 
 JSON_OVERRIDE = {"form_class": JsonObjectField, "widget": JsonEditor}
 
@@ -105,6 +104,12 @@ class ScopedChangeList(ChangeList):
         queryset = super().get_queryset(request, exclude_parameters)
         deferred: Sequence[str] = getattr(self.model_admin, "list_deferred", ())
         return queryset.defer(*deferred) if deferred else queryset
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Count once; "Show all" is only offered where something was left out."""
+        super().get_results(request)
+        if not (self.query or self.has_active_filters):
+            self.full_result_count = self.result_count
 
 
 class ScopedPermissions:
@@ -344,49 +349,6 @@ class ScopedAdmin(ScopedPermissions, ModelAdmin):
         """Ask before an action on one object; the answer is a POST to the same address."""
         context = {"text": text, "button": button, "danger": danger, "back": self.link("change", original.pk)}
         return self.page(request, "admin/tenancy/confirm.html", original=original, title=title, **context)
-
-
-class ScopedChoiceFilter(DropdownFilter):
-    """A filter whose choices are rows the user may see; any other value finds nothing."""
-
-    field_name = ""
-
-    def rows(self, request: HttpRequest) -> models.QuerySet[Any]:
-        """Return the rows to choose from."""
-        raise LookupError("a filter must name its rows")
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return keys and names."""
-        return [(str(row.pk), str(row)) for row in self.rows(request)]
-
-    def has_output(self) -> bool:
-        """Without choices there is nothing to show, but a value in the address still counts."""
-        return bool(self.lookup_choices) or bool(self.value())
-
-    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        """Keep the rows that point at the chosen one."""
-        value = self.value()
-        if not value:
-            return queryset
-        if value not in {key for key, _ in self.lookup_choices}:
-            return queryset.none()
-        return queryset.filter(**{self.field_name: value})
-
-
-class OrganizationFilter(ScopedChoiceFilter):
-    """By organization; pointless, so absent, for who has only one."""
-
-    title = "organization"
-    parameter_name = "organization"
-    field_name = "organization"
-
-    def rows(self, request: HttpRequest) -> models.QuerySet[Any]:
-        """Return the user's organizations."""
-        return organizations_visible_to(request.user)
-
-    def has_output(self) -> bool:
-        """One organization is no choice."""
-        return len(self.lookup_choices) > 1 or bool(self.value())
 
 
 def several(singular: str, count: int, plural: str = "") -> str:

@@ -4,7 +4,7 @@ Invariant: a secret leaves only by a POST of someone who may see the object and 
 every time it does is written to the audit trail.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +33,7 @@ class SecretForm(ServiceForm):
     """A form whose secret fields know what is stored; `reveal_url` is empty for who may not see it."""
 
     reveal_url = ""
+    secret_names: Callable[[Any, str], Iterable[str]] = staticmethod(lambda _obj, _part: ())
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -48,7 +49,10 @@ class SecretForm(ServiceForm):
                     widget.reveal_url = self.reveal_url if field.stored else ""
             elif isinstance(field, RedactedJsonField):
                 stored = getattr(self.instance, name, None) if known else None
-                self.initial[name] = field.holds(stored if isinstance(stored, dict) else {})
+                names = self.secret_names(self.instance, name) if stored else ()
+                self.initial[name] = field.holds(
+                    stored if isinstance(stored, dict) else {}, secret_names=names
+                )
                 self.offer_reveal(name)
 
     def offer_reveal(self, name: str) -> None:
@@ -86,7 +90,12 @@ class SecretsAdmin(ScopedAdmin):
         """Tell the form where secrets are revealed, if its user may see them."""
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.reveal_url = self.reveal_url(request, obj)
+        form.secret_names = staticmethod(self.secret_names)
         return form
+
+    def secret_names(self, obj: Any, part: str) -> Iterable[str]:
+        """Return the names in a JSON field that are secret though their words do not tell."""
+        return ()
 
     def may_reveal(self, request: HttpRequest, obj: Any) -> bool:
         """Tell whether the user may see the object's secrets."""
@@ -108,7 +117,7 @@ class SecretsAdmin(ScopedAdmin):
             value = getattr(obj, part)
             return {mark_of(value): value} if value else {}
         if part in self.redacted_fields:
-            return object_secrets(getattr(obj, part) or {})
+            return object_secrets(getattr(obj, part) or {}, self.secret_names(obj, part))
         return None
 
     def reveal_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:

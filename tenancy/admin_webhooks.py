@@ -17,15 +17,8 @@ from django.utils.html import format_html
 from unfold.decorators import display
 
 from tenancy import webhook_services as services
-from tenancy.admin_base import (
-    OrganizationFilter,
-    Refused,
-    ScopedAdmin,
-    ServiceForm,
-    badge_classes,
-    reason_of,
-    refusals,
-)
+from tenancy.admin_base import Refused, ScopedAdmin, ServiceForm, badge_classes, reason_of, refusals
+from tenancy.admin_filters import OrganizationFilter
 from tenancy.models import Webhook, WebhookDelivery
 from tenancy.queries import webhook_deliveries_visible_to, webhooks_visible_to
 from tenancy.webhook_models import EVENT_CHOICES

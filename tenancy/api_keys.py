@@ -39,7 +39,11 @@ TOO_MANY = "There are {most} API keys of this user to this organization already:
 IN_THE_PAST = "The expiry must lie in the future."
 IS_OVER = "This key was revoked or has expired; create a new one."
 _ALPHABET = string.ascii_letters + string.digits
-_TEXT = re.compile(r"([A-Za-z0-9]{8})\.([A-Za-z0-9_-]{43})")
+TEXT = re.compile(r"([A-Za-z0-9]{8})\.([A-Za-z0-9_-]{43})")
+# What an imported key may look like: what fits into a header and into one segment of a path.
+FOREIGN = re.compile(r"[A-Za-z0-9._~-]{8,128}")
+NOT_FOREIGN = "Enter 8 to 128 letters, digits and . _ ~ - which do not look like one of our own keys."
+TAKEN = "This key exists already."
 
 
 # --- reads ----------------------------------------------------------------------------------------------------
@@ -76,14 +80,14 @@ def api_key_of(text: str) -> ApiKey | None:
     member any more. A superuser needs no membership and counts as owner. One indexed query, and once a minute an
     update of `last_used`; an unknown id costs the same comparison as a known one.
     """
-    parts = _TEXT.fullmatch(text)
+    parts = TEXT.fullmatch(text)
     if parts is None:
         return None
     roles = Membership.objects.filter(user=OuterRef("user_id"), organization=OuterRef("organization_id"))
     found = (
         ApiKey.objects.select_related("user", "organization")
         .annotate(held=roles.order_by().values("role")[:1])
-        .filter(key_id=parts[1])
+        .filter(key_id=parts[1], is_imported=False)
         .first()
     )
     matches = hmac.compare_digest(digest(parts[2]), found.digest if found is not None else NOBODYS)
@@ -144,33 +148,70 @@ def api_key_create(
     _take_place_of(user, organization, by=by)
     if living(ApiKey.objects.filter(user=user, organization=organization)).count() >= MOST:
         raise ValidationError(TOO_MANY.format(most=MOST))
-    key_id, secret = "".join(secrets.choice(_ALPHABET) for _ in range(8)), secrets.token_urlsafe(32)
-    row = ApiKey(
-        key_id=key_id,
-        digest=digest(secret),
-        user=user,
-        organization=organization,
-        name=name,
-        expires_at=expires_at,
-        read_only=read_only,
+    secret = secrets.token_urlsafe(32)
+    row = _stored(
+        ApiKey(
+            digest=digest(secret),
+            user=user,
+            organization=organization,
+            name=name,
+            expires_at=expires_at,
+            read_only=read_only,
+        ),
+        action="api_key.created",
     )
+    return row, f"{row.key_id}.{secret}"
+
+
+def _stored(row: ApiKey, *, action: str) -> ApiKey:
+    """Give a new key its id, and store it. Raises ValidationError."""
+    row.key_id = "".join(secrets.choice(_ALPHABET) for _ in range(8))
     row.full_clean()
     row.save(force_insert=True)
     shown: dict[str, Any] = {
-        "name": name,
-        "key_id": key_id,
-        "user": str(user),
-        "expires_at": expires_at,
-        "read_only": read_only,
+        "name": row.name,
+        "key_id": row.key_id,
+        "user": str(row.user),
+        "expires_at": row.expires_at,
+        "read_only": row.read_only,
     }
     changes = {field: (None, value) for field, value in shown.items()}
-    audit.record("api_key.created", row, organization_id=organization.pk, changes=changes)
-    return row, f"{key_id}.{secret}"
+    audit.record(action, row, organization_id=row.organization_id, changes=changes)
+    return row
+
+
+@transaction.atomic
+def api_key_import(
+    *, by: User, user: User, organization: Organization, name: str, text: str, read_only: bool = False
+) -> ApiKey:
+    """Let a text that a fleet carries already be a key of `user` to the boot API of `organization`.
+
+    For superusers: such keys may be as weak as their makers were careless. Raises Forbidden, ValidationError.
+    """
+    if not is_root(by):
+        raise Forbidden(NOT_FOR_OTHERS)
+    if not FOREIGN.fullmatch(text) or TEXT.fullmatch(text):
+        raise ValidationError({"key": NOT_FOREIGN})
+    _take_place_of(user, organization, by=by)
+    hashed = digest(text)
+    if ApiKey.objects.filter(digest=hashed).exists():
+        raise ValidationError({"key": TAKEN})
+    return _stored(
+        ApiKey(
+            digest=hashed,
+            user=user,
+            organization=organization,
+            name=name,
+            read_only=read_only,
+            is_imported=True,
+        ),
+        action="api_key.imported",
+    )
 
 
 @transaction.atomic
 def api_key_update(row: ApiKey, *, by: User, **changes: Any) -> ApiKey:
-    """Change `name` or `expires_at` of a living key. Raises Forbidden, ValidationError."""
+    """Change `name`, `expires_at` or `read_only` of a living key. Raises Forbidden, ValidationError."""
     if row.user_id != by.pk and not is_root(by):
         raise Forbidden(NOT_YOURS)
     stored, before = changed_row(row, changes)

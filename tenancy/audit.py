@@ -13,6 +13,7 @@ from django.db import models
 
 from core.acting import current, request_id
 from core.clock import now
+from core.db import bulk_insert_objects
 from core.redaction import is_secret_name, mark_of, redacted, redacted_text
 from core.wake import wake
 from tenancy import tasks
@@ -159,5 +160,5 @@ def record(
 def record_all(events: Iterable[AuditEvent]) -> None:
     """Write many rows at once (`event` makes them)."""
     if rows := list(events):
-        AuditEvent.objects.bulk_create(rows, batch_size=500)
+        bulk_insert_objects(rows)
         wake(tasks.seal_audit)

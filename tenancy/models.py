@@ -117,13 +117,15 @@ class ApiKey(BaseModel):
     """A key to one organization: `<key_id>.<secret>`, shown once, with only the secret's SHA-256 stored.
 
     It may do what its user may do there now; with `read_only`, nothing that writes. Whoever looks a key up by its text
-    (`tenancy.api_keys.api_key_of`) finds the user's present role as `role`.
+    (`tenancy.api_keys.api_key_of`) finds the user's present role as `role`. An imported key is a text that a fleet of
+    network-booted devices carries already: the digest is the whole text's, and it opens nothing but their API.
     """
 
     role: str
 
     key_id = models.CharField(max_length=8, unique=True, editable=False)
-    digest = models.CharField(max_length=64, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    is_imported = models.BooleanField("imported", default=False, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="api_keys")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=64)

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from core.clock import now
+from core.db import bulk_insert_objects
 from core.wake import wake
 from tenancy import webhook_tasks
 from tenancy.webhook_models import EVENTS, Webhook, WebhookDelivery
@@ -95,7 +96,7 @@ def emit_many(events: Iterable[Event]) -> int:
 def write(rows: Sequence[WebhookDelivery]) -> int:
     """Store messages with one INSERT and ring for whoever carries them; returns how many."""
     if rows:
-        WebhookDelivery.objects.bulk_create(rows, batch_size=500)
+        bulk_insert_objects(rows)
         wake(webhook_tasks.deliver)
     return len(rows)
 

@@ -8,14 +8,18 @@ Invariant: while a file of the tree may differ from "all before" and "all after"
     journal: testing       all files on disk   recovery: reload and test again
     journal: committing    test passed         recovery: records, memory, journal removed
     journal: rolling_back  test failed         recovery: files -> before, memory, journal removed
+
+Before all of them `memory.json` may hold the controller's order; the write that ends an apply takes it out.
 """
 
 import dataclasses
 from collections.abc import Callable
 
+from muster_agent.deadline import Deadline
 from muster_agent.plan import Transaction
-from muster_agent.protocol import error_reason
-from muster_agent.state import Journal, Memory, Pending, Store
+from muster_agent.protocol import Outcome, error_reason
+from muster_agent.records import Journal, Memory, Pending
+from muster_agent.state import Store
 from muster_agent.tree import Tree
 
 OnStep = Callable[[str], None]
@@ -29,19 +33,23 @@ class Applier:
         self._store = store
         self._step = on_step
 
-    def begin(self, transaction: Transaction) -> None:
+    def begin(self, transaction: Transaction, *, deadline: Deadline | None) -> None:
         """Write both logs; from here on the apply survives a kill."""
         self._store.save_transaction(transaction)
         self._step("planned")
-        self._store.save_journal(Journal(step="applying"))
+        self._store.save_journal(Journal(step="applying", deadline=deadline))
         self._step("applying")
 
-    def write(self, transaction: Transaction) -> None:
+    def write(self, transaction: Transaction, *, deadline: Deadline | None) -> None:
         """Files to their new state, then the journal says `testing`. OSError: the caller rolls back."""
         for change in transaction.changes:
             self._tree.put(change.path, change.after)
             self._step(f"wrote {change.path}")
-        self._store.save_journal(Journal(step="testing"))
+        self.test_until(deadline)
+
+    def test_until(self, deadline: Deadline | None) -> None:
+        """All files are in place, and `deadline` is when the test must have passed."""
+        self._store.save_journal(Journal(step="testing", deadline=deadline))
         self._step("testing")
 
     def commit(self, transaction: Transaction) -> None:
@@ -56,23 +64,26 @@ class Applier:
             self._tree.drop_directory(directory)
         self._store.save_managed(transaction.managed)
         self._step("records saved")
-        pending = Pending(checksum=transaction.checksum, status="applied")
-        self._remember(applied=transaction.checksum, pending=pending)
+        self._store.keep_applied_archive(transaction.checksum)
+        self._step("archive kept")
+        memory = self._store.memory().owing(_result(transaction, "applied", reason=""))
+        self._remember(memory, applied=transaction.checksum, refused="", reason="")
         self._step("memory saved")
         self._store.clear_journal()
         self._step("committed")
 
-    def roll_back(self, transaction: Transaction, *, reason: str) -> None:
-        """Files to what they were; owe the controller an `error` with `reason`."""
-        self._store.save_journal(Journal(step="rolling_back", reason=error_reason(reason)))
+    def roll_back(self, transaction: Transaction, *, outcome: Outcome, reason: str) -> None:
+        """Files to what they were; owe the controller `outcome` with `reason`."""
+        reason = error_reason(reason)
+        self._store.save_journal(Journal(step="rolling_back", outcome=outcome, reason=reason))
         self._step("rolling back")
-        self.finish_roll_back(transaction, reason=reason)
+        self.finish_roll_back(transaction, outcome=outcome, reason=reason)
 
-    def finish_roll_back(self, transaction: Transaction, *, reason: str) -> None:
+    def finish_roll_back(self, transaction: Transaction, *, outcome: Outcome, reason: str) -> None:
         """The part of `roll_back` that is repeated after a kill."""
         self._restore(transaction)
-        pending = Pending(checksum=transaction.checksum, status="error", reason=error_reason(reason))
-        self._remember(applied=self._store.memory().applied, pending=pending)
+        memory = self._store.memory().owing(_result(transaction, outcome, reason=reason))
+        self._remember(memory, applied=memory.applied, refused=transaction.checksum, reason=reason)
         self._step("memory saved")
         self._store.clear_journal()
         self._step("rolled back")
@@ -104,8 +115,24 @@ class Applier:
         for directory in reversed(transaction.new_directories):
             self._tree.drop_directory(directory)
 
-    def _remember(self, *, applied: str, pending: Pending) -> None:
+    def _remember(self, memory: Memory, *, applied: str, refused: str, reason: str) -> None:
         memory = dataclasses.replace(
-            self._store.memory(), applied=applied, pending=pending, interrupted_checksum="", interruptions=0
+            memory,
+            applied=applied,
+            refused=refused,
+            refused_reason=reason,
+            interrupted_checksum="",
+            interruptions=0,
         )
         self._store.save_memory(memory)
+
+
+def _result(transaction: Transaction, outcome: Outcome, *, reason: str) -> Pending:
+    """From the transaction, not from the order at hand: after a kill the order may be over already."""
+    return Pending(
+        checksum=transaction.checksum,
+        status=outcome,
+        reason=reason,
+        task=transaction.task,
+        attempt=transaction.attempt,
+    )

@@ -42,6 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--paths", choices=("legacy", "new"), default="legacy", help="form of the URLs' paths"
     )
+    parser.add_argument(
+        "--no-link", dest="link", action="store_false", help="only poll; do not keep a link to the controller"
+    )
     _add_identity(parser.add_argument_group("who this device is"))
     _add_applying(parser.add_argument_group("applying"))
     _add_timing(parser.add_argument_group("timing"))
@@ -139,6 +142,7 @@ def settings_from(options: argparse.Namespace, *, timing: Timing) -> Settings:
         ca_file=options.ca_file,
         ca_dir=options.ca_dir,
         once=options.once,
+        link=options.link,
         honour_poll_hint=options.interval is None,
         timing=timing,
     )

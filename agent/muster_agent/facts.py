@@ -4,15 +4,21 @@ Invariant: reads only; a fact the machine does not tell is an empty string.
 """
 
 import fcntl
+import os
 import platform
+import secrets
 import socket
 import struct
+import time
 from pathlib import Path
+
+from muster_agent.deadline import Moment
 
 LONGEST = 64
 SIOCGIFADDR = 0x8915
 NET = Path("/sys/class/net")
 _NO_MAC = "00:00:00:00:00:00"
+_UNKNOWN_BOOT = secrets.token_hex(16)
 
 
 def mac_address(interface: str = "") -> str:
@@ -75,6 +81,28 @@ def system() -> str:
 def boot_id() -> str:
     """Differs after every boot of the machine."""
     return _text(Path("/proc/sys/kernel/random/boot_id"))
+
+
+def moment() -> Moment:
+    """Now. Where the kernel tells no boot, every run of the agent counts as one."""
+    return Moment(boot=boot_id() or _UNKNOWN_BOOT, seconds=time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
+def load_average() -> float:
+    """Of the last minute."""
+    return os.getloadavg()[0]
+
+
+def memory_used() -> float | None:
+    """The share of memory in use, from 0 to 1; None where the kernel does not tell."""
+    values = {}
+    for line in _text(Path("/proc/meminfo")).splitlines():
+        name, _, value = line.partition(":")
+        values[name] = value.split()[0] if value.split() else ""
+    total, available = values.get("MemTotal", ""), values.get("MemAvailable", "")
+    if not (total.isdigit() and available.isdigit() and int(total)):
+        return None
+    return round(1 - int(available) / int(total), 3)
 
 
 def _text(path: Path) -> str:

@@ -5,6 +5,7 @@ the shared secret or the device key.
 """
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -71,16 +72,24 @@ class Hooks:
         self.env = env
         self._limit = limit
 
-    def fire(self, event: str, *arguments: str) -> None:
-        """Run the hook of `event` to its end."""
-        if self._directory is None:
-            return
-        path = self._directory / event
-        if not (path.is_file() and os.access(path, os.X_OK)):
+    def has(self, event: str) -> bool:
+        """Whether `fire` would run anything."""
+        return self._find(event) is not None
+
+    def fire(self, event: str, *arguments: str, within: float = math.inf) -> None:
+        """Run the hook of `event` to its end, or for `within` seconds."""
+        path = self._find(event)
+        if path is None:
             return
         env = {**self.env, "MUSTER_AGENT_EVENT": event}
-        outcome = run_script(path, *arguments, env=env, limit=self._limit)
+        outcome = run_script(path, *arguments, env=env, limit=min(self._limit, within))
         if outcome.code == 0:
             self._log.info("hook_ran", hook=event)
         else:
             self._log.warning("hook_failed", hook=event, code=outcome.code, output=outcome.output)
+
+    def _find(self, event: str) -> Path | None:
+        if self._directory is None:
+            return None
+        path = self._directory / event
+        return path if path.is_file() and os.access(path, os.X_OK) else None

@@ -5,6 +5,7 @@ Invariant: a concealed value (the shared secret, the device key) never reaches a
 
 import json
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -29,7 +30,10 @@ def _word(value: object) -> str:
 
 
 class EventLog:
-    """Writes events and remembers the lines since `mark()`, which become an error report's reason."""
+    """Writes events and remembers the lines since `mark()`, which become an error report's reason.
+
+    Any thread may write.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class EventLog:
         self._clock = clock
         self._concealed: list[str] = []
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._lock = threading.Lock()
 
     def conceal(self, value: str) -> None:
         """Replace `value` by `***` in everything written from now on."""
@@ -59,11 +64,13 @@ class EventLog:
 
     def mark(self) -> None:
         """Forget the remembered lines: a new attempt begins."""
-        self._lines.clear()
+        with self._lock:
+            self._lines.clear()
 
     def lines(self) -> tuple[str, ...]:
         """The lines (without time) of the events at info level and above since the last `mark()`."""
-        return tuple(self._lines)
+        with self._lock:
+            return tuple(self._lines)
 
     def debug(self, event: str, **fields: object) -> None:
         self._write("debug", event, fields)
@@ -81,7 +88,8 @@ class EventLog:
         words = " ".join(f"{name}={_word(value)}" for name, value in fields.items())
         body = self.scrub(f"level={level} event={event} {words}".rstrip())
         if LEVELS[level] >= LEVELS["info"]:
-            self._lines.append(body)
+            with self._lock:
+                self._lines.append(body)
         if LEVELS[level] < self._threshold:
             return
         stamp = self._clock().isoformat(timespec="milliseconds")
@@ -91,5 +99,6 @@ class EventLog:
             line = self.scrub(json.dumps(record, ensure_ascii=False))
         else:
             line = f"time={stamp} {body}"
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        with self._lock:
+            self._stream.write(line + "\n")
+            self._stream.flush()

@@ -47,13 +47,18 @@ class Change:
 
 @dataclass(frozen=True)
 class Transaction:
-    """Everything an apply does: undo log, redo log, and the records that hold once it is committed."""
+    """Everything an apply does: undo log, redo log, and the records that hold once it is committed.
+
+    `task` and `attempt` are whom its result is told; None when it was fetched by polling.
+    """
 
     checksum: str
     changes: tuple[Change, ...]
     managed: Managed
     new_directories: tuple[str, ...] = ()
     old_directories: tuple[str, ...] = ()
+    task: str | None = None
+    attempt: int | None = None
 
     @property
     def changed_packages(self) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ REASON_BYTES = 1011
 TRUNCATED = "\n[truncated]"
 MD5 = re.compile(r"[0-9a-f]{32}\Z")
 
-ReportStatus = Literal["applied", "error"]
+Outcome = Literal["applied", "failed", "rolled_back"]
+OUTCOMES: tuple[Outcome, ...] = ("applied", "failed", "rolled_back")
 
 
 @dataclass(frozen=True)
@@ -150,15 +151,43 @@ def download_request(
     return _poll(base, style, "download-config", identity, management_ip, etag)
 
 
+def task_download_request(*, base: str, identity: Identity, url: str) -> Request:
+    """A download from the path a task names, below the controller's address."""
+    query = f"{'&' if '?' in url else '?'}{urlencode([('key', identity.key)])}"
+    headers = ((KEY_HEADER, identity.key),)
+    return Request(method="GET", url=f"{base.rstrip('/')}{url}{query}", headers=headers)
+
+
+def link_address(*, base: str, identity: Identity) -> str:
+    """Where the link is dialled.
+
+    >>> link_address(base="https://muster.example/", identity=Identity(uuid="0a", key="k"))
+    'wss://muster.example/ws/device/0a/'
+    """
+    scheme, _, rest = base.rstrip("/").partition("://")
+    return f"{'wss' if scheme.lower() == 'https' else 'ws'}://{rest}/ws/device/{identity.uuid}/"
+
+
 def report_request(
-    *, base: str, style: PathStyle, identity: Identity, status: ReportStatus, checksum: str, reason: str = ""
+    *,
+    base: str,
+    style: PathStyle,
+    identity: Identity,
+    outcome: Outcome,
+    checksum: str,
+    reason: str = "",
+    task: str = "",
 ) -> Request:
-    """1A.6. `reason` must already be cut by `error_reason`.
+    """1A.6, which has one word, `error`, for all that is not `applied`. `reason` must already be cut by `error_reason`.
 
     The checksum of what was applied or refused goes along, so that a controller whose configuration moved on meanwhile
-    does not take this for a word about the new one; controllers that do not know the parameter pass over it.
+    does not take this for a word about the new one, and so do the outcome in full and the task it ends; controllers
+    that do not know these parameters pass over them.
     """
-    form = [("key", identity.key), ("status", status), ("checksum", checksum)]
+    status = "applied" if outcome == "applied" else "error"
+    form = [("key", identity.key), ("status", status), ("checksum", checksum), ("outcome", outcome)]
+    if task:
+        form.append(("task", task))
     if status == "error" and reason:
         form.append(("error_reason", reason))
     url = _path(base, style, "report-status", identity.uuid)

@@ -3,6 +3,7 @@
 Invariant: every blocking wait and every exchange goes through here, so a stop request ends all of them.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,10 +30,10 @@ class Session:
     waker: Waker
     uniform: Callable[[float, float], float]
 
-    def send(self, request: Request) -> Response:
+    def send(self, request: Request, *, within: float = math.inf) -> Response:
         """One exchange. Raises TransportError, or StopRequested when asked to stop meanwhile."""
         with self.waker.interruptible():
-            return self.transport.send(request)
+            return self.transport.send(request, within=within)
 
     def try_send(self, request: Request, *, what: str, attempt: int) -> Response | None:
         """One exchange of several: None, and a log line, when it gave no answer."""

@@ -16,7 +16,8 @@ PathStyle = Literal["legacy", "new"]
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds to wait and times to try. The defaults are the OpenWrt agent's (spec/openwisp.md, 1A.9).
+    """Seconds to wait and times to try. The defaults are the OpenWrt agent's (spec/openwisp.md, 1A.9), those of the
+    link its protocol's (docs/link-protocol.md); `link_heartbeats` are the shortest and longest it lets itself be told.
 
     A pair is the range of a random wait. None means: a share of the interval, as the field's method says.
     """
@@ -40,6 +41,17 @@ class Timing:
     hook_timeout: float = 120.0
     poll_hint_max: float = 86_400.0
     interruptions_allowed: int = 3
+    linked_polls: int = 10
+    link_backoff: tuple[float, float] = (1.0, 60.0)
+    link_backoff_first: float = 2.0
+    link_steady: float = 60.0
+    link_restart_wait: float = 5.0
+    link_replaced_wait: tuple[float, float] = (60.0, 90.0)
+    link_refused_wait: float = 300.0
+    link_answer: float = 10.0
+    link_heartbeats: tuple[float, float] = (1.0, 300.0)
+    link_stall: float = 60.0
+    telemetry_interval: float = 60.0
 
     def between_registrations(self) -> float:
         """A quarter of the interval, unless it was set: 30 s by default."""
@@ -108,6 +120,7 @@ class Settings:
     ca_file: Path | None = None
     ca_dir: Path | None = None
     once: bool = False
+    link: bool = True
     honour_poll_hint: bool = True
     max_download: int = 32 * 1024 * 1024
     timing: Timing = Timing()
@@ -116,3 +129,9 @@ class Settings:
     def state_path(self) -> Path:
         """Where the agent keeps its own files; by default `<root>/etc/muster-agent`."""
         return self.state_dir if self.state_dir is not None else self.root / STATE_DIR
+
+    @property
+    def reserved(self) -> str:
+        """The state directory relative to the root, where no archive may write; empty when it lies elsewhere."""
+        root, state = self.root.resolve(), self.state_path.resolve()
+        return state.relative_to(root).as_posix() if state.is_relative_to(root) else ""

@@ -1,8 +1,9 @@
-"""The only place that opens sockets: sends a `Request`, returns a `Response` or raises TransportError.
+"""The place that speaks HTTP: sends a `Request`, returns a `Response` or raises TransportError.
 
 Invariant: redirects are not followed, a body never exceeds the limit, no exchange outlasts the total timeout.
 """
 
+import math
 import ssl
 import time
 from types import TracebackType
@@ -21,7 +22,7 @@ class Transport:
     def __init__(self, settings: Settings) -> None:
         """Raises OSError or ssl.SSLError when the CA file or directory cannot be read."""
         self._settings = settings
-        self._tls = _tls_context(settings)
+        self.tls = _tls_context(settings)
         self._client: httpx.Client | None = None
 
     def __enter__(self) -> "Transport":
@@ -38,13 +39,17 @@ class Transport:
             self._client.close()
             self._client = None
 
-    def send(self, request: Request) -> Response:
-        """One exchange. Raises TransportError when there is no complete HTTP answer."""
+    def send(self, request: Request, *, within: float = math.inf) -> Response:
+        """One exchange, in less than `within` seconds. Raises TransportError when there is no complete HTTP answer."""
         timing = self._settings.timing
-        deadline = time.monotonic() + timing.total_timeout
+        total = min(timing.total_timeout, within)
+        deadline = time.monotonic() + total
+        # The halves of connecting and of waiting for the answer make up the whole of a short time.
+        timeout = httpx.Timeout(
+            min(timing.total_timeout, within / 2), connect=min(timing.connect_timeout, within / 2)
+        )
         if self._client is None:
-            timeout = httpx.Timeout(timing.total_timeout, connect=timing.connect_timeout)
-            self._client = httpx.Client(verify=self._tls, timeout=timeout, follow_redirects=False)
+            self._client = httpx.Client(verify=self.tls, follow_redirects=False)
         headers = {
             "User-Agent": f"muster-agent/{__version__}",
             # The md5 is of the bytes as stored: no transfer compression may change them on the way.
@@ -53,7 +58,9 @@ class Transport:
         }
         form = dict(request.form) if request.form is not None else None
         try:
-            with self._client.stream(request.method, request.url, headers=headers, data=form) as answer:
+            with self._client.stream(
+                request.method, request.url, headers=headers, data=form, timeout=timeout
+            ) as answer:
                 body = self._body(answer, deadline)
                 names = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(status=answer.status_code, headers=names, body=body)

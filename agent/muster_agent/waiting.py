@@ -1,6 +1,6 @@
-"""Sleeping that signals can end: SIGUSR1 polls now, SIGUSR2 re-applies now, SIGTERM and SIGINT stop.
+"""Sleeping that signals and the link can end: SIGUSR1 polls now, SIGUSR2 re-applies now, SIGTERM and SIGINT stop.
 
-Invariant: a signal that arrives while nobody sleeps is not lost; the next sleep returns at once. No locks are
+Invariant: what arrives while nobody sleeps is not lost; the next sleep returns at once. No locks are
 taken in a handler (a byte is written to a pipe), so a signal can never dead-lock the loop.
 """
 
@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -25,6 +25,7 @@ class Waker:
         self._stop = False
         self._force = False
         self._poll = False
+        self._rung = False
         self._interruptible = False
         handlers = {
             signal.SIGUSR1: self._on_poll,
@@ -46,15 +47,31 @@ class Waker:
 
         Raises StopRequested when asked to stop.
         """
+        self._wait(seconds, lambda: nudges and self._poll)
+        return nudges and self.take_poll()
+
+    def rest(self, seconds: float, *, nudges: bool = True) -> None:
+        """Wait for `ring`, and with `nudges` for a signal, which `take_poll` then tells. Raises StopRequested."""
+        self._wait(seconds, lambda: self._rung or (nudges and self._poll))
+        self._rung = False
+
+    def ring(self) -> None:
+        """End a `rest`. Any thread may call this."""
+        self._rung = True
+        self._wake()
+
+    def take_poll(self) -> bool:
+        """Whether SIGUSR1 or SIGUSR2 arrived since the last call."""
+        poll, self._poll = self._poll, False
+        return poll
+
+    def _wait(self, seconds: float, is_over: Callable[[], bool]) -> None:
         until = time.monotonic() + seconds
         while True:
             self.check()
-            if nudges and (self._poll or self._force):
-                self._poll = False
-                return True
             left = until - time.monotonic()
-            if left <= 0:
-                return False
+            if is_over() or left <= 0:
+                return
             ready, _, _ = select.select([self._reader], [], [], left)
             if ready:
                 self._drain()
@@ -96,7 +113,7 @@ class Waker:
         self._wake()
 
     def _on_force(self, number: int, frame: FrameType | None) -> None:
-        self._force = True
+        self._force = self._poll = True
         self._wake()
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:

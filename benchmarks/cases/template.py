@@ -190,7 +190,8 @@ def _outcome(small: Edit, large: Edit, *, seeding: float) -> Outcome:
         ),
         notes=(
             "One process, one thread computing; chunks of "
-            f"{recompute.CHUNK}. The peer ({PEER_PER_DEVICE_MS} ms per device) was measured on another machine.",
+            f"{recompute.CHUNK} to {recompute.LARGEST}. "
+            f"The peer ({PEER_PER_DEVICE_MS} ms per device) was measured on another machine.",
         ),
         conditions={"database": database_version(), "devices": [small.devices, large.devices]},
     )

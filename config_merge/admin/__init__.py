@@ -10,15 +10,19 @@ from config_merge.admin.device import DeviceAdmin
 from config_merge.admin.fleet import FleetSettingsPage
 from config_merge.admin.group import DeviceGroupAdmin
 from config_merge.admin.job import JobAdmin
+from config_merge.admin.site import SiteAdmin
+from config_merge.admin.task import ConfigTaskAdmin
 from config_merge.admin.template import TemplateAdmin
 from devices.models import FleetSettings
 
 __all__ = [
+    "ConfigTaskAdmin",
     "DeletedDeviceAdmin",
     "DeviceAdmin",
     "DeviceGroupAdmin",
     "FleetSettingsPage",
     "JobAdmin",
+    "SiteAdmin",
     "TemplateAdmin",
 ]
 

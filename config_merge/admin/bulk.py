@@ -1,48 +1,40 @@
 """What can be done to many devices at once: ask first, then say what was done and what was not.
 
-Invariant: each device goes through its service by itself, with its own permission, so one refusal stops no
-other.
+Invariant: each device goes through its service by itself, with its own permission, so one refusal stops no other. More
+devices than a request may take, templates, and what shall only be tried are jobs, whose pages say what became of each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from unfold.decorators import action
-from unfold.widgets import UnfoldAdminSelectWidget
 
+from config_merge.admin.bulk_forms import Bulk, GroupChoice, TemplateChoice
 from config_merge.admin.device_pages import DevicePages
-from config_merge.services import configs
-from devices.models import Device, DeviceGroup
-from devices.queries import groups_visible_to
+from config_merge.models import Job
+from config_merge.services import configs, jobs
+from config_merge.services.job_actions import right_for
+from core.acting import acting_as, current
+from devices.models import Device
 from tenancy.admin_base import Refused, reason_of, refusals, several
-
-
-class GroupChoice(forms.Form):
-    """The group to move devices to; none takes them out of theirs."""
-
-    group = forms.ModelChoiceField(
-        queryset=DeviceGroup.objects.none(),
-        required=False,
-        empty_label="No group",
-        widget=UnfoldAdminSelectWidget(),
-    )
-
-    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        field: Any = self.fields["group"]
-        field.queryset = groups_visible_to(user).order_by("organization__name", "name")
-        field.label_from_instance = lambda group: f"{group.name} ({group.organization})"
+from tenancy.queries import organization_ids_where
 
 
 class DeviceActions(DevicePages):
     """Adds the actions to the device list."""
 
-    actions = ("move_selected", "deactivate_selected", "activate_selected", "delete_retired")
+    actions = (
+        "move_selected", "assign_selected", "unassign_selected", "deactivate_selected", "activate_selected",
+        "delete_retired",
+    )  # fmt: skip
 
     def get_actions(self, request: HttpRequest) -> Any:
         """Our own deletion says what it leaves alone."""
@@ -57,42 +49,76 @@ class DeviceActions(DevicePages):
     @action(description="Move to a group", permissions=["change"])
     def move_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
         """Put the selected devices into another group, or into none."""
-        form = GroupChoice(request.POST if "confirmed" in request.POST else None, user=request.user)
+        form = GroupChoice(_posted(request), user=request.user)
         if form.is_bound and not form.is_valid():
             messages.error(request, "Choose one of the groups offered.")
             return None
+        group = form.cleaned_data["group"] if form.is_bound else None
 
         def run(request: HttpRequest, device: Device) -> None:
-            group = form.cleaned_data["group"]
             configs.managed_device_update(device, group=group, actor_id=request.user.pk)
             self.log_change(
                 request, device, f"Moved to group {group}." if group else "Taken out of its group."
             )
 
-        text = "They lose the templates and variables of their old group and get those of the new one."
-        return self._bulk(request, queryset, verb="move", done="moved", text=text, run=run, fields=form)
+        return self._bulk(
+            request, queryset, kind=Job.Kind.CHANGE_GROUP, verb="move", done="moved", run=run, form=form,
+            text="They lose the templates and variables of their old group and get those of the new one.",
+            parameters={"group": str(group.pk) if group else None},
+        )  # fmt: skip
+
+    @action(description="Assign a template", permissions=["change"])
+    def assign_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
+        """Give the selected devices a template, after those they have."""
+        text = "It is merged after the templates they have. Devices of another back end are left alone."
+        return self._template_bulk(request, queryset, kind=Job.Kind.ASSIGN_TEMPLATE, verb="change", text=text)
+
+    @action(description="Unassign a template", permissions=["change"])
+    def unassign_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
+        """Take a template from the selected devices."""
+        text = "The template is taken from those that have it; required ones stay."
+        return self._template_bulk(
+            request, queryset, kind=Job.Kind.UNASSIGN_TEMPLATE, verb="change", text=text
+        )
+
+    def _template_bulk(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], *, kind: str, verb: str, text: str
+    ) -> HttpResponse | None:
+        form = TemplateChoice(_posted(request), user=request.user)
+        if form.is_bound and not form.is_valid():
+            messages.error(request, "Choose one of the templates offered.")
+            return None
+        chosen = {"template": str(form.cleaned_data["template"].pk)} if form.is_bound else {}
+        return self._bulk(request, queryset, kind=kind, verb=verb, text=text, form=form, parameters=chosen)
 
     @action(description="Deactivate", permissions=["change"])
     def deactivate_selected(
         self, request: HttpRequest, queryset: models.QuerySet[Any]
     ) -> HttpResponse | None:
         """Take the selected devices out of service."""
-        text = "They are handed an empty configuration, and then nothing until they are activated again."
         return self._bulk(
-            request, queryset, verb="deactivate", done="deactivated", text=text, run=self._deactivate
-        )
+            request, queryset, kind=Job.Kind.DEACTIVATE, verb="deactivate", done="deactivated",
+            text="They are handed an empty configuration, and then nothing until they are activated again.",
+            run=self._deactivate,
+        )  # fmt: skip
 
     @action(description="Activate", permissions=["change"])
     def activate_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
         """Put the selected devices back into service."""
-        text = "They get their default, required and group templates, and their own settings."
-        return self._bulk(request, queryset, verb="activate", done="activated", text=text, run=self._activate)
+        return self._bulk(
+            request, queryset, kind=Job.Kind.ACTIVATE, verb="activate", done="activated",
+            text="They get their default, required and group templates, and their own settings.",
+            run=self._activate,
+        )  # fmt: skip
 
     @action(description="Delete (deactivated ones only)", permissions=["delete_any"])
     def delete_retired(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
         """Delete the selected devices that were deactivated."""
-        text = "Devices that are not deactivated stay. The others go with their configurations and revisions."
-        return self._bulk(request, queryset, verb="delete", done="deleted", text=text, run=self._delete)
+        return self._bulk(
+            request, queryset, kind=Job.Kind.DELETE, verb="delete", done="deleted",
+            text="Devices that are not deactivated stay. The others go with their configurations and revisions.",
+            run=self._delete,
+        )  # fmt: skip
 
     def _deactivate(self, request: HttpRequest, device: Device) -> None:
         configs.device_deactivate(device, actor_id=request.user.pk)
@@ -110,23 +136,35 @@ class DeviceActions(DevicePages):
 
     def _bulk(
         self, request: HttpRequest, queryset: models.QuerySet[Any], *,
-        verb: str, done: str, text: str, run: Callable[[HttpRequest, Device], Any],
-        fields: forms.Form | None = None,
+        kind: str, verb: str, text: str, done: str = "",
+        run: Callable[[HttpRequest, Device], Any] | None = None,
+        form: Bulk | None = None,
+        parameters: Mapping[str, Any] | None = None,
     ) -> HttpResponse | None:  # fmt: skip
-        """Ask first, then do it to each device by itself, and say what was done and what was not."""
+        """Ask first, then do it to each device by itself and say what was done, or leave it to a job."""
+        form = form or Bulk(_posted(request))
         # The list's rows lack what it does not show, so they are read again, whole.
         keys = list(queryset.values_list("pk", flat=True)[: self.bulk_limit + 1])
-        if len(keys) > self.bulk_limit:
-            messages.error(request, f"Select at most {self.bulk_limit} devices at once.")
-            return None
-        devices = list(
-            Device.objects.select_related("organization").filter(pk__in=keys).order_by("name", "pk")
-        )
         if "confirmed" not in request.POST:
-            return self._ask(request, devices, verb=verb, text=text, fields=fields)
+            return self._ask(request, queryset, keys, verb=verb, text=text, form=form)
+        if not form.is_valid():
+            messages.error(request, "The reason is too long.")
+            return None
+        if run is None or len(keys) > self.bulk_limit or form.cleaned_data["dry_run"]:
+            return self._as_jobs(request, queryset, kind=kind, form=form, parameters=parameters or {})
+        reason = form.cleaned_data["reason"]
+        with acting_as(replace(current(), reason=reason) if reason else current()):
+            self._at_once(request, keys, verb=verb, done=done, run=run)
+        return None
+
+    def _at_once(
+        self, request: HttpRequest, keys: list[Any], *,
+        verb: str, done: str, run: Callable[[HttpRequest, Device], Any],
+    ) -> None:  # fmt: skip
+        devices = Device.objects.select_related("organization").filter(pk__in=keys).order_by("name", "pk")
         action_name = "delete" if verb == "delete" else "change"
         finished, refused = 0, []
-        for device in devices:
+        for device in list(devices):
             if not self.may(request, action_name, device):
                 refused.append(f"{device}: you may not {verb} it.")
                 continue
@@ -143,24 +181,76 @@ class DeviceActions(DevicePages):
             messages.warning(
                 request, f"{several('device', len(refused))} left alone. {' '.join(refused[:5])}{more}"
             )
-        return None
+
+    def _as_jobs(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], *,
+        kind: str, form: Bulk, parameters: Mapping[str, Any],
+    ) -> HttpResponse | None:  # fmt: skip
+        """Ask for a job for each organization; a superuser's is one. Devices one may not change are left out."""
+        user: Any = request.user
+        chosen = Device.objects.filter(pk__in=queryset.order_by().values("pk"))
+        if not user.is_superuser:
+            allowed = organization_ids_where(user, right_for(kind), Device)
+            chosen = chosen.filter(organization_id__in=list(allowed))
+        owners = list(chosen.order_by().values_list("organization_id", flat=True).distinct())
+        if not owners:
+            messages.error(request, "There is no device among them that you may do this to.")
+            return None
+        parts: list[tuple[UUID | None, models.QuerySet[Device]]]
+        parts = [(owner, chosen.filter(organization_id=owner)) for owner in owners]
+        if user.is_superuser and len(owners) > 1:
+            parts = [(None, chosen)]
+        made = [
+            jobs.job_create(
+                kind=kind,
+                devices=devices,
+                organization_id=owner,
+                creator=user,
+                parameters=parameters,
+                dry_run=form.cleaned_data["dry_run"],
+                reason=form.cleaned_data["reason"],
+            )
+            for owner, devices in parts
+        ]
+        if len(made) == 1:
+            return redirect("admin:config_merge_job_change", made[0].pk)
+        messages.success(request, f"{several('job', len(made))} begun, one for each organization.")
+        return redirect("admin:config_merge_job_changelist")
 
     def _ask(
-        self, request: HttpRequest, devices: list[Device], *, verb: str, text: str, fields: forms.Form | None
-    ) -> TemplateResponse:
+        self, request: HttpRequest, queryset: models.QuerySet[Any], keys: list[Any], *,
+        verb: str, text: str, form: forms.Form,
+    ) -> TemplateResponse | None:  # fmt: skip
+        many = len(keys) > self.bulk_limit
+        if many and request.POST.get("select_across") != "1":
+            messages.error(request, f"Select at most {self.bulk_limit} devices at once, or all of the list.")
+            return None
+        total = queryset.count() if many else len(keys)
         hidden = [
             ("action", request.POST["action"]),
             ("confirmed", "1"),
             ("index", request.POST.get("index", "0")),
         ]
-        hidden += [("_selected_action", str(device.pk)) for device in devices]
+        if many:
+            # Whatever the list has when it is confirmed; one name stands for them, as the list itself sends it.
+            hidden.append(("select_across", "1"))
+            keys = keys[:1]
+            text = f"{text} They are worked off in the background."
+        hidden += [("_selected_action", str(pk)) for pk in keys]
+        names = queryset.model._default_manager.filter(pk__in=queryset.order_by().values("pk"))
+        shown = list(names.order_by("name", "pk").values_list("name", flat=True)[:10])
         context: dict[str, Any] = {
-            "fields": fields or "",
-            "title": f"{verb.capitalize()} {several('device', len(devices))}?",
-            "items": [device.name for device in devices[:10]],
-            "more": max(len(devices) - 10, 0),
+            "fields": form,
+            "title": f"{verb.capitalize()} {several('device', total)}?",
+            "items": shown,
+            "more": max(total - len(shown), 0),
             "back": request.get_full_path(),
             "button": verb.capitalize(),
             "danger": verb in ("deactivate", "delete"),
         }
         return self.page(request, "admin/tenancy/confirm.html", text=text, hidden=hidden, **context)
+
+
+def _posted(request: HttpRequest) -> Any:
+    """Return what fills a form: nothing before it was shown."""
+    return request.POST if "confirmed" in request.POST else None

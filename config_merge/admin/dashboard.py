@@ -8,6 +8,7 @@ from config_merge.live import LIVE_PATH, current_parts, organizations_looked_at_
 from config_merge.models import ConfigRevision
 from devices.models import FleetSettings
 from devices.queries import devices_visible_to
+from tenancy.disclosure import disclosure_of
 from tenancy.queries import (
     notifications_visible_to,
     organization_ids_where,
@@ -21,13 +22,18 @@ AGENT_IDENTITY = "--root ./device --name first --mac 02:00:00:00:00:01"
 
 
 def starting(request: HttpRequest) -> dict[str, Any]:
-    """Return how to register the first device; the secret only for who may see it."""
+    """Return how to register the first device; the secret only for who may reveal it, which is written down."""
     user: Any = request.user
     organization = organizations_visible_to(user).filter(is_active=True).order_by("created").first()
     if organization is None:
         return {}
+    disclosure = disclosure_of(request)
     allowed = user.is_superuser or organization.pk in organization_ids_where(user, "view", FleetSettings)
+    allowed = allowed and disclosure.may(organization.pk)
     fleet = FleetSettings.objects.filter(pk=organization.pk).first() if allowed else None
+    if fleet is not None:
+        disclosure.note(fleet, organization_id=organization.pk)
+        disclosure.write()
     url = request.build_absolute_uri("/").rstrip("/")
     secret = fleet.shared_secret if fleet else "SHARED-SECRET"
     return {

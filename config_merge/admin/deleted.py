@@ -13,7 +13,8 @@ from config_merge.exchange.models import DeletedDevice
 from config_merge.exchange.queries import deleted_devices_visible_to
 from config_merge.models import Status
 from config_merge.services.recovery import device_restore
-from tenancy.admin_base import OrganizationFilter, Refused, ScopedAdmin, reason_of, refusals
+from tenancy.admin_base import Refused, ScopedAdmin, reason_of, refusals
+from tenancy.admin_filters import OrganizationFilter
 
 
 @admin.register(DeletedDevice)

@@ -9,7 +9,7 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.decorators import display
 
-from config_merge.admin.badges import seen_badge, status_badge
+from config_merge.admin.badges import config_badge, seen_badge
 from config_merge.admin.bulk import DeviceActions
 from config_merge.admin.exchange import DeviceExchange
 from config_merge.admin.filters import BackendFilter, GroupFilter, StatusFilter, TemplateFilter
@@ -21,7 +21,8 @@ from config_merge.services import configs
 from core.admin import json_text, secret_text
 from core.secret_fields import hidden_object
 from devices.models import Device
-from tenancy.admin_base import OrganizationFilter
+from devices.queries import with_presence
+from tenancy.admin_filters import OrganizationFilter
 
 
 @admin.register(Device)
@@ -45,7 +46,7 @@ class DeviceAdmin(DeviceExchange, DeviceActions):
     secret_fields = ("key",)
 
     class Media:
-        js = ("core/secrets.js", "config_merge/device-form.js")
+        js = ("core/secrets.js", "config_merge/device-form.js", "config_merge/presence.js")
         css = {"all": ("config_merge/device.css",)}
 
     fieldsets = (
@@ -90,6 +91,10 @@ class DeviceAdmin(DeviceExchange, DeviceActions):
             )
             for title, options in fieldsets
         ]
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        """Read with the devices whether they are online."""
+        return with_presence(super().get_queryset(request))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A deactivated device is looked at, not edited."""
@@ -142,12 +147,12 @@ class DeviceAdmin(DeviceExchange, DeviceActions):
     @display(description="Status", ordering="config__status")
     def shown_status(self, obj: Any) -> str:
         """A coloured badge."""
-        return status_badge(self.config_of(obj))
+        return config_badge(obj, self.config_of(obj))
 
     @display(description="Last seen", ordering="last_seen")
     def seen(self, obj: Any) -> str:
         """How long ago, with a dot."""
-        return seen_badge(obj.last_seen)
+        return seen_badge(obj)
 
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str

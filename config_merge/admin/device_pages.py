@@ -13,9 +13,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
-from config_merge.admin.badges import seen_badge, status_badge
+from config_merge.admin.badges import config_badge, drift_badge, revision_badge, seen_badge
 from config_merge.admin.explain import explain
-from config_merge.admin.form_pages import FormPages
 from config_merge.admin.hidden import (
     hidden_effective,
     inputs_of,
@@ -23,6 +22,7 @@ from config_merge.admin.hidden import (
     secret_variable_names,
     secrets_in_files,
 )
+from config_merge.admin.place_pages import PlacePages
 from config_merge.admin.shown import shown_file, unpacked
 from config_merge.engine import EngineError, Source
 from config_merge.hiding import Secrecy, files_hidden, words_hidden
@@ -38,6 +38,8 @@ TABS = (
     ("effective", "Effective configuration"),
     ("files", "Rendered files"),
     ("revisions", "Revisions"),
+    ("settings", "Site settings"),
+    ("delivery", "Delivery"),
 )
 PAGE_OF_LAYER: dict[str, type[Any]] = {
     "template": Template,
@@ -48,7 +50,7 @@ PAGE_OF_LAYER: dict[str, type[Any]] = {
 }
 
 
-class DevicePages(FormPages):
+class DevicePages(PlacePages):
     """Adds the pages to the device's admin."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -77,8 +79,10 @@ class DevicePages(FormPages):
         return {
             "tabs": [(title, self.link(page, device.pk), page == tab) for page, title in TABS],
             "device_config": config,
-            "status_badge": status_badge(config),
-            "seen_badge": seen_badge(device.last_seen),
+            "status_badge": config_badge(device, config),
+            "drift_badge": drift_badge(config) if config is not None else "",
+            "revision_badge": revision_badge(config) if config is not None else "",
+            "seen_badge": seen_badge(device),
             "may_edit": self.may(request, "change", device),
             "may_delete": self.may(request, "delete", device),
             "may_reveal": self.may_reveal(request, device),
@@ -154,6 +158,8 @@ class DevicePages(FormPages):
 
     def secrets_of_part(self, obj: Any, part: str) -> Secrets | None:
         """Return the secrets of what a page shows, by their marks."""
+        if part == "settings" or part.startswith("setting:"):
+            return super().secrets_of_part(obj, part)
         name, *numbers = part.split(":")
         if not numbers and name not in ("config_config", "config_context", "effective", "system", "files"):
             return super().secrets_of_part(obj, part)

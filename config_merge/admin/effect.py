@@ -1,21 +1,23 @@
 """What an edit would do to the fleet, shown on the page on which it is made, before it is saved.
 
-Invariant: nothing is written here. What the edit is comes from the very form that saves it, what it does from
-`services.preview`; secrets in differences are marks for who may not see them.
+Invariant: nothing of the edit is written here. What it is comes from the very form that saves it, what it does from
+`services.preview`; secrets in differences are marks for who may not see them. More devices than one waits for are
+computed by a job, when that was asked for, and the page follows it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
+from django.db import models
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 
 from config_merge.admin.shown import diff_lines
-from config_merge.services import job_previews
+from config_merge.services import job_previews, jobs
 from config_merge.services.preview import Preview, TooMany
 from tenancy.admin_base import Refused, ScopedAdmin, refusals
 from tenancy.disclosure import disclosure_of
@@ -24,7 +26,7 @@ from tenancy.disclosure import disclosure_of
 MOST_DEVICES = 1_000
 SHOWN_GROUPS = 20
 SHOWN_DIFF = 20_000
-NOTHING = Preview(total=0, changed=0, unchanged=0, failed=0, groups=(), failures=())
+NOTHING = {"total": 0, "changed": 0, "unchanged": 0, "failed": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,44 @@ def shown_groups(shown: job_previews.Shown) -> list[ShownGroup]:
     ]
 
 
+def told(request: HttpRequest, *, outcome: str, **context: Any) -> dict[str, Any]:
+    """Return the words to show, with what the page's script has to know of them."""
+    found: Mapping[str, Any] = context.get("preview", NOTHING)
+    return {
+        "outcome": outcome,
+        "changed": found["changed"],
+        "failed": found["failed"],
+        "html": render_to_string(
+            "admin/config_merge/effect.html", {**context, "outcome": outcome}, request=request
+        ),
+    }
+
+
+def told_of(
+    request: HttpRequest, stored: Mapping[str, Any], *, of: models.Model | None, organization_id: UUID | None
+) -> dict[str, Any]:
+    """Do so for a preview (`job_previews.as_json`), as far as the reader may see it; which secrets is written down."""
+    disclosure = disclosure_of(request)
+    shown = job_previews.shown(stored, disclosure)
+    job_previews.looks_noted(disclosure, shown.owners, of=of, organization_id=organization_id)
+    disclosure.write()
+    texts = [group["diff"] for group in shown.body["groups"]]
+    return told(
+        request,
+        outcome="ok",
+        preview=shown.body,
+        failures=shown.body["failures"],
+        groups=shown_groups(shown),
+        rest=sum(group["count"] for group in shown.body["groups"][SHOWN_GROUPS:]),
+        hidden=any(text != group["diff"] for text, group in zip(texts, stored["groups"], strict=True)),
+    )
+
+
 class EffectPanel(ScopedAdmin):
-    """Adds the panel to a change form. Subclasses set `effect_fields` and compute `effect`."""
+    """Adds the panel to a change form.
+
+    Subclasses set `effect_fields`, compute `effect` and return as `proposed` what a job needs to compute it.
+    """
 
     change_form_after_template = "admin/config_merge/effect_panel.html"
     # The form's fields that reach devices; editing others changes nothing for them.
@@ -66,6 +104,10 @@ class EffectPanel(ScopedAdmin):
     def effect(self, request: HttpRequest, obj: Any, form: Any) -> Preview:
         """Return what the valid form would do. Raises ValidationError as saving would, TooMany."""
         raise LookupError("a page with this panel must compute the effect")
+
+    def proposed(self, obj: Any, form: Any) -> dict[str, Any]:
+        """Return what the valid form would do, as a job keeps it (`job_previews.packed`)."""
+        raise LookupError("a page with this panel must say what a job would compute")
 
     def get_urls(self) -> list[URLPattern]:
         """Add what the panel asks for."""
@@ -100,43 +142,34 @@ class EffectPanel(ScopedAdmin):
         instance = None if original is None else self.get_object(request, str(original.pk))
         form = form_class(request.POST, request.FILES, instance=instance)
         if not form.is_valid():
-            return self._told(request, outcome="invalid", errors=_form_errors(form))
+            return told(request, outcome="invalid", errors=_form_errors(form))
         if original is not None and not self.effect_fields.intersection(form.changed_data):
-            return self._told(request, outcome="ok", preview=NOTHING, untouched=True)
+            return told(request, outcome="ok", untouched=True, preview=NOTHING)
         try:
             with refusals():
                 preview = self.effect(request, original, form)
         except Refused as refused:
-            return self._told(request, outcome="invalid", errors=refused.error.messages)
-        except TooMany as error:
-            return self._told(request, outcome="too_many", count=error.count, most=MOST_DEVICES)
-        disclosure = disclosure_of(request)
-        shown = job_previews.shown(job_previews.as_json(preview), disclosure)
-        job_previews.looks_noted(
-            disclosure,
-            shown.owners,
-            of=original,
-            organization_id=self.organization_id_of(original) if original is not None else None,
-        )
-        disclosure.write()
-        texts = [group["diff"] for group in shown.body["groups"]]
-        return self._told(
-            request,
-            outcome="ok",
-            preview=preview,
-            failures=shown.body["failures"],
-            groups=shown_groups(shown),
-            rest=sum(group.count for group in preview.groups[SHOWN_GROUPS:]),
-            hidden=any(text != group.diff for text, group in zip(texts, preview.groups, strict=True)),
-        )
+            return told(request, outcome="invalid", errors=refused.error.messages)
+        except TooMany as many:
+            return self._later(request, original, form, count=many.count)
+        organization_id = self.organization_id_of(original) if original is not None else None
+        return told_of(request, job_previews.as_json(preview), of=original, organization_id=organization_id)
 
-    def _told(self, request: HttpRequest, **context: Any) -> dict[str, Any]:
-        preview: Preview = context.get("preview", NOTHING)
+    def _later(self, request: HttpRequest, original: Any, form: Any, *, count: int) -> dict[str, Any]:
+        """Have the effect computed in the background if that was asked for; else only say how many it concerns."""
+        if request.GET.get("background") != "yes":
+            return told(request, outcome="too_many", count=count, most=MOST_DEVICES)
+        job = jobs.preview_job_create(
+            proposal=self.proposed(original, form),
+            # Whoever the object belongs to afterwards: what becomes shared concerns devices of others.
+            organization_id=self.organization_id_of(form.instance),
+            creator=request.user,
+            total=count,
+        )
         return {
-            "outcome": context["outcome"],
-            "changed": preview.changed,
-            "failed": preview.failed,
-            "html": render_to_string("admin/config_merge/effect.html", context, request=request),
+            **told(request, outcome="job", count=count, job=job),
+            "progress": reverse("admin:config_merge_job_progress", args=[job.pk]),
+            "result": reverse("admin:config_merge_job_effect", args=[job.pk]),
         }
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:

@@ -181,6 +181,7 @@ class DeviceExchange(ScopedAdmin):
             pages=page,
             importable=imports.is_importable(row),
             errors=totals.get("error", 0),
+            unchecked=row.report.get("unchecked", 0),
             changes=several("device", totals.get("new", 0) + totals.get("update", 0)),
             back=self.link("changelist"),
             again=self.link("import"),

@@ -12,7 +12,7 @@ from unfold.contrib.filters.admin import DropdownFilter
 from config_merge.admin.forms import offered_templates
 from config_merge.models import Backend, Status
 from devices.queries import groups_visible_to
-from tenancy.admin_base import ScopedChoiceFilter
+from tenancy.admin_filters import ScopedChoiceFilter
 
 NO_CONFIG = "none"
 

@@ -15,7 +15,7 @@ from config_merge.models import Backend, Config, Template
 from config_merge.queries import templates_visible_to
 from config_merge.services.assignment import usable_by
 from core.admin import OrderedChoiceField
-from core.redaction import secrets_in, variables_of_secrets
+from core.redaction import secrets_in
 from core.secret_fields import RedactedJsonField
 from devices.models import Device, DeviceGroup
 from tenancy.admin_secrets import SecretForm
@@ -208,11 +208,6 @@ class TemplateForm(StayingForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        values: Any = self.fields.get("default_values")
-        if values is not None and not self.instance._state.adding:
-            names = variables_of_secrets(self.instance.config)
-            self.initial["default_values"] = values.holds(self.instance.default_values, secret_names=names)
-            self.offer_reveal("default_values")
         if "config" in self.fields:
             schema_aware(
                 self.fields["config"], backend="id_backend", checked="id_backend id_config id_default_values"

@@ -1,5 +1,6 @@
 """Admin page of device groups, with their templates and variables."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
@@ -10,12 +11,13 @@ from unfold.decorators import display
 
 from config_merge.admin.effect import MOST_DEVICES, EffectPanel
 from config_merge.admin.forms import GroupForm
-from config_merge.services import groups, preview
+from config_merge.carrying import secret_names_of
+from config_merge.services import groups, job_previews, preview
 from config_merge.services.preview import Preview
 from core.admin import json_text
 from core.secret_fields import hidden_object
 from devices.models import DeviceGroup
-from tenancy.admin_base import OrganizationFilter
+from tenancy.admin_filters import OrganizationFilter
 from tenancy.admin_secrets import SecretsAdmin
 
 
@@ -86,12 +88,16 @@ class DeviceGroupAdmin(SecretsAdmin, EffectPanel):
     @display(description="Variables")
     def shown_context(self, obj: Any) -> str:
         """As text."""
-        return json_text(hidden_object(obj.context))
+        return json_text(hidden_object(obj.context, self.secret_names(obj, "context")))
 
     @display(description="Metadata")
     def shown_meta(self, obj: Any) -> str:
         """As text."""
-        return json_text(hidden_object(obj.meta_data or {}))
+        return json_text(hidden_object(obj.meta_data or {}, self.secret_names(obj, "meta_data")))
+
+    def secret_names(self, obj: Any, part: str) -> Iterable[str]:
+        """A variable that a template of the organization puts at a secret place is one."""
+        return secret_names_of([obj.organization_id])
 
     def edited(self, form: Any) -> dict[str, Any]:
         """Return what the service is told; templates only when they were edited."""
@@ -103,6 +109,10 @@ class DeviceGroupAdmin(SecretsAdmin, EffectPanel):
     def effect(self, request: HttpRequest, obj: Any, form: Any) -> Preview:
         """Return what an edit does to the members."""
         return preview.group_preview(obj, self.edited(form), limit=MOST_DEVICES)
+
+    def proposed(self, obj: Any, form: Any) -> dict[str, Any]:
+        """Return the same for a job."""
+        return job_previews.packed(kind="group", pk=obj.pk, changes=self.edited(form))
 
     def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> DeviceGroup:
         """Create or change through the service."""

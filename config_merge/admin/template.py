@@ -1,5 +1,6 @@
 """Admin page of templates: what they say, who uses them, and how far a change has got."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -16,15 +17,15 @@ from config_merge.admin.clones import TemplateClones
 from config_merge.admin.editor import ContentEditor
 from config_merge.admin.effect import MOST_DEVICES, EffectPanel
 from config_merge.admin.forms import TemplateForm
+from config_merge.carrying import secret_default_values
 from config_merge.models import ConfigTemplate, Template
 from config_merge.queries import template_users
-from config_merge.services import preview, templates
+from config_merge.services import job_previews, preview, templates
 from config_merge.services.preview import Preview
 from core.admin import json_text
-from core.redaction import variables_of_secrets
-from core.secret_fields import hidden_object, object_secrets
-from tenancy.admin_base import ScopedChoiceFilter
-from tenancy.admin_secrets import Secrets, SecretsAdmin
+from core.secret_fields import hidden_object
+from tenancy.admin_filters import ScopedChoiceFilter
+from tenancy.admin_secrets import SecretsAdmin
 from tenancy.queries import organizations_visible_to, restrict
 
 SHARED = "shared"
@@ -149,7 +150,11 @@ class TemplateAdmin(SecretsAdmin, TemplateClones, ContentEditor, EffectPanel):
     @display(description="Default values")
     def shown_values(self, obj: Any) -> str:
         """As text."""
-        return json_text(hidden_object(obj.default_values, variables_of_secrets(obj.config)))
+        return json_text(hidden_object(obj.default_values, self.secret_names(obj, "default_values")))
+
+    def secret_names(self, obj: Any, part: str) -> Iterable[str]:
+        """A default value that ends up at a secret place, here or in another template, is one."""
+        return secret_default_values(obj) if part == "default_values" else ()
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Read the tags of the page in one query."""
@@ -165,11 +170,9 @@ class TemplateAdmin(SecretsAdmin, TemplateClones, ContentEditor, EffectPanel):
         """Return what an edit, or a new template, does to the devices it reaches."""
         return preview.template_preview(obj, self.edited(form), limit=MOST_DEVICES)
 
-    def secrets_of_part(self, obj: Any, part: str) -> Secrets | None:
-        """Return the secrets of a part; a default value that ends up at a secret place is one."""
-        if part == "default_values":
-            return object_secrets(obj.default_values, variables_of_secrets(obj.config))
-        return super().secrets_of_part(obj, part)
+    def proposed(self, obj: Any, form: Any) -> dict[str, Any]:
+        """Return the same for a job."""
+        return job_previews.packed(kind="template", pk=obj.pk if obj else None, changes=self.edited(form))
 
     def write(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> Template:
         """Create or change through the service; its devices follow in the background."""

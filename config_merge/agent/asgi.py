@@ -7,17 +7,14 @@ are written together, in one transaction, and answered after its commit.
 
 import asyncio
 import contextlib
-import contextvars
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from functools import lru_cache
 from time import perf_counter
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import close_old_connections, connections
 
 from config_merge.agent import endpoints, presence
 from config_merge.agent.forms import parse_form, parse_query, safe
@@ -36,7 +33,7 @@ from config_merge.agent.messages import (
 from config_merge.services import reports
 from core import metrics
 from core.acting import request_id
-from core.db import is_postgresql
+from core.database_threads import DatabaseThreads, Together
 from core.net import Network, client_address, is_trusted
 from core.request_ids import HEADER as ID_HEADER
 from core.request_ids import counted_request_id, needed_request_id
@@ -47,9 +44,6 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 PREFIX = "/controller/"
-THREADS = 8
-# SQLite admits one writer: more of them would only wait for each other, and it waits by sleeping.
-SQLITE_THREADS = 1
 REPORT_BATCH = 200
 _WANTED = {
     KEY_HEADER.encode(): KEY_HEADER,
@@ -75,29 +69,15 @@ class Unread(Enum):
     ABANDONED = "abandoned"
 
 
-def _in_thread(work: Callable[..., T], *args: Any) -> T:
-    """Run database work on a pool thread. Connections go back to PostgreSQL's pool; SQLite's stays open.
-
-    Opening one costs SQLite more than the work itself, and there is no server that could drop it.
-    """
-    if not is_postgresql():
-        return work(*args)
-    close_old_connections()
-    try:
-        return work(*args)
-    finally:
-        close_old_connections()
-
-
 class AgentApplication:
     """State: the reader of facts, the pool of threads, and the reports that wait to be written."""
 
     def __init__(self) -> None:
         self._reader: RowReader | None = None
-        threads = THREADS if is_postgresql() else SQLITE_THREADS
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="agent")
-        self._reports: list[tuple[reports.Report, asyncio.Future[str]]] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._threads = DatabaseThreads("agent")
+        self._reports: Together[reports.Report, str] = Together(
+            self._threads, reports.take_many, most=REPORT_BATCH
+        )
         self._flusher: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,43 +134,12 @@ class AgentApplication:
             return problem
         assert facts is not None  # noqa: S101 - key_problem has answered
         presence.note(request.operation.device_id)  # type: ignore[union-attr, arg-type]
-        written: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._reports.append((endpoints.report_of(request, facts), written))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write_reports())
-        return endpoints.report_answer(await written)
-
-    async def _write_reports(self) -> None:
-        """Write what has gathered, batch after batch, until nothing waits."""
-        try:
-            while self._reports:
-                batch, self._reports = self._reports[:REPORT_BATCH], self._reports[REPORT_BATCH:]
-                try:
-                    statuses = await self._run(reports.take_many, [report for report, _ in batch])
-                    answered = list(zip(batch, statuses, strict=True))
-                except asyncio.CancelledError:
-                    for _, waiting in batch + self._reports:
-                        waiting.cancel()
-                    self._reports = []
-                    raise
-                except Exception as error:  # noqa: BLE001 - it is raised in every request that waits for this batch
-                    for _, waiting in batch:
-                        if not waiting.done():
-                            waiting.set_exception(error)
-                    continue
-                for (_, waiting), status in answered:
-                    if not waiting.done():
-                        waiting.set_result(status)
-        finally:
-            self._writing = None
+        if facts.hold:
+            return endpoints.report_answer(facts.status)
+        return endpoints.report_answer(await self._reports.do(endpoints.report_of(request, facts)))
 
     async def _run(self, work: Callable[..., T], *args: Any) -> T:
-        # The thread's log lines and audit rows belong to this request.
-        needed_request_id()
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool, context.run, _in_thread, work, *args
-        )
+        return await self._threads.run(work, *args)
 
     async def startup(self) -> None:
         """Begin flushing who was seen every few seconds."""
@@ -216,8 +165,7 @@ class AgentApplication:
 
     def close(self) -> None:
         """End the threads, when the application is not needed any more."""
-        self._pool.submit(connections.close_all).result()
-        self._pool.shutdown()
+        self._threads.close()
 
 
 def _request_of(scope: Scope, body: bytes) -> AgentRequest:

@@ -19,7 +19,7 @@ from django.db import connection
 from config_merge.agent import presence
 from config_merge.agent.messages import POLL_HEADER, AgentRequest, AgentResponse, refusal, text
 from config_merge.agent.registration import agent_of, register
-from config_merge.models import ConfigRevision, Status
+from config_merge.models import ConfigRevision, Hold, Status
 from config_merge.services import recompute, reports
 from core.acting import acting_as
 from core.crypto import digest
@@ -27,11 +27,13 @@ from core.db import uuid_parameter
 from core.errors import Forbidden
 from core.net import valid_address
 from devices import services as inventory
+from devices.link.door import TICKET_SECONDS, Door, ticket_new
 from devices.models import Device
 
 FACT_COLUMNS = (
     "d.id, d.name, d.key_digest, d.last_ip, d.management_ip, d.is_deactivated, "
-    "c.id, c.status, c.checksum, c.revision_id, c.generation > c.computed_generation, o.is_active"
+    "c.id, c.status, c.checksum, c.revision_id, c.generation > c.computed_generation, o.is_active, "
+    "c.hold, c.applied_checksum"
 )
 FACT_SOURCE = (
     "devices_device d JOIN config_merge_config c ON c.device_id = d.id "
@@ -63,6 +65,8 @@ class Facts(NamedTuple):
     revision_id: UUID | None
     is_stale: bool
     organization_is_active: bool
+    hold: str
+    applied_checksum: str
 
     @classmethod
     def of(cls, row: tuple[Any, ...]) -> "Facts":
@@ -76,8 +80,39 @@ class Facts(NamedTuple):
 
     @property
     def is_served(self) -> bool:
-        """Whether the device may talk to us at all (spec 1A.2)."""
-        return self.organization_is_active and self.status != Status.DEACTIVATED
+        """Whether the device may talk to us at all (spec 1A.2; spec/cattlepi_ignitenet.md B4)."""
+        return (
+            self.organization_is_active
+            and self.status != Status.DEACTIVATED
+            and self.hold not in (Hold.BLOCKED, Hold.RETIRED)
+        )
+
+    def standing_still(self, revision_id: UUID | None = None) -> "Facts":
+        """Return what a suspended device is told: what it has applied is what there is.
+
+        `revision_id` is the revision of it, where that is not the current one.
+        """
+        if self.checksum == self.applied_checksum:
+            revision_id = self.revision_id
+        return self._replace(checksum=self.applied_checksum, revision_id=revision_id, is_stale=False)
+
+
+def _link_admits(row: tuple[Any, ...]) -> str | None:
+    facts = Facts.of(row)
+    return facts.key_digest if facts.is_served else None
+
+
+# Who is served by polling is served over the link.
+LINK_DOOR = Door(
+    columns=FACT_COLUMNS,
+    source=FACT_SOURCE,
+    key=FACT_KEY,
+    admits=_link_admits,
+    unserved=(
+        f"NOT o.is_active OR c.status = '{Status.DEACTIVATED}' "
+        f"OR c.hold IN ('{Hold.BLOCKED}', '{Hold.RETIRED}')"
+    ),
+)
 
 
 def facts_of(device_id: UUID) -> Facts | None:
@@ -134,17 +169,27 @@ def decide(request: AgentRequest, facts: Facts | None) -> AgentResponse | None:
     if (problem := key_problem(request, facts)) is not None:
         return problem
     assert facts is not None and request.operation is not None  # noqa: S101 - key_problem has answered these
-    if facts.is_stale or not addresses_stand(facts, *addresses_of(request)):
+    if not addresses_stand(facts, *addresses_of(request)):
         return None
-    if facts.revision_id is None:
+    if facts.hold == Hold.SUSPENDED:
+        if not facts.applied_checksum:
+            return text(503, "error: the configuration is suspended\n", ("Retry-After", "60"))
+        return _told(request, facts.standing_still())
+    if facts.is_stale or facts.revision_id is None:
         return None
+    return _told(request, facts)
+
+
+def _told(request: AgentRequest, facts: Facts) -> AgentResponse | None:
+    """Return the answer of facts that stand, None when the archive has to be loaded first."""
+    assert request.operation is not None  # noqa: S101 - answered before
     etag = f'"{facts.checksum}"'
     headers = (("ETag", etag), poll_hint())
     if request.headers.get("if-none-match") in (etag, f"W/{etag}"):
         return AgentResponse(304, headers=headers)
     if request.operation.name == "checksum":
         return AgentResponse(200, facts.checksum.encode(), headers=headers)
-    archive = presence.archives.get(facts.revision_id)
+    archive = presence.archives.get(facts.revision_id) if facts.revision_id is not None else None
     if archive is None:
         return None
     disposition = ("Content-Disposition", f"attachment; filename={facts.name}.tar.gz")
@@ -168,6 +213,8 @@ def answer(request: AgentRequest) -> AgentResponse:
             return report(request, facts)
         case "update-info":
             return update_info(request, facts)
+        case "link-ticket":
+            return link_ticket(request.operation.device_id, facts)
     return decide(request, facts) or _poll(request, facts)
 
 
@@ -177,12 +224,14 @@ def _poll(request: AgentRequest, facts: Facts) -> AgentResponse:
     if not addresses_stand(facts, last_ip, management_ip):
         inventory.addresses_set(facts.device_id, last_ip=last_ip, management_ip=management_ip)
         presence.claims.make(facts.device_id, last_ip)
-    if facts.is_stale:
+    if facts.is_stale and not facts.hold:
         recompute.recompute_one(facts.config_id)
     for _ in range(5):
         fresh = facts_of(facts.device_id)
         if fresh is None or not fresh.is_served:
             return text(404, "error: not found\n")
+        if fresh.hold and fresh.applied_checksum != fresh.checksum:
+            return _held(request, _settled(fresh, last_ip=last_ip, management_ip=management_ip))
         if fresh.revision_id is None:
             return text(503, "error: the configuration cannot be computed\n", ("Retry-After", "60"))
         if fresh.revision_id not in presence.archives:
@@ -193,6 +242,20 @@ def _poll(request: AgentRequest, facts: Facts) -> AgentResponse:
         if (decided := decide(request, settled)) is not None:
             return decided
     return text(503, "error: the configuration is changing, try again\n", ("Retry-After", "2"))
+
+
+def _held(request: AgentRequest, facts: Facts) -> AgentResponse:
+    """Answer a suspended device that has applied something else than what it should be: with just that."""
+    applied = ConfigRevision.objects.filter(config_id=facts.config_id, checksum=facts.applied_checksum)
+    revision = applied.only("artefact").first() if facts.applied_checksum else None
+    if revision is not None:
+        presence.archives.put(revision.pk, bytes(revision.artefact))
+        facts = facts.standing_still(revision.pk)
+        if (answered := _told(request, facts)) is not None:
+            return answered
+    return decide(request, facts) or text(
+        503, "error: the configuration is suspended\n", ("Retry-After", "60")
+    )
 
 
 def _settled(facts: Facts, *, last_ip: str | None, management_ip: str | None) -> Facts:
@@ -219,6 +282,9 @@ def report(request: AgentRequest, facts: Facts) -> AgentResponse:
     """Take in what a device says of its configuration."""
     if (problem := report_problem(request)) is not None:
         return problem
+    if facts.hold:
+        # Suspended: nothing that is received is processed.
+        return report_answer(facts.status)
     return report_answer(reports.take(report_of(request, facts)))
 
 
@@ -230,13 +296,31 @@ def report_of(request: AgentRequest, facts: Facts) -> reports.Report:
         status=request.fields["status"],
         reason=request.fields.get("error_reason", ""),
         checksum=request.fields.get("checksum", ""),
+        rolled_back=request.fields.get("outcome") == "rolled_back",
+        task_id=_uuid(request.fields.get("task", "")),
     )
+
+
+def _uuid(text: str) -> UUID | None:
+    """Return a uuid; None when the text is none."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def link_ticket(device_id: UUID, facts: Facts) -> AgentResponse:
+    """Give a device that cannot set headers a ticket for its link (docs/link-protocol.md)."""
+    ticket = ticket_new(device_id, facts.key_digest)
+    return text(200, f"ticket: {ticket}\nexpires-in: {TICKET_SECONDS}\n", ("Cache-Control", "no-store"))
 
 
 def update_info(request: AgentRequest, facts: Facts) -> AgentResponse:
     """Take in what a device says of its hardware and system (spec 1A.7)."""
     if facts.is_deactivated:
         return text(403, "error: device deactivated")
+    if facts.hold:
+        return text(200, "update-info: success")
     sent = {name: request.fields.get(name, "").strip() for name in INFO_FIELDS}
     device = Device.objects.get(pk=facts.device_id)
     try:

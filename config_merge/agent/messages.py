@@ -17,7 +17,7 @@ BODY_LIMIT = 65_536
 PATH_LIMIT = 80
 _ID = r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 _PATH = re.compile(
-    rf"^(?:device/)?(?:(?P<register>register)|(?P<name>checksum|download-config|report-status|update-info)/(?P<id>{_ID}))/?\Z"
+    rf"^(?:device/)?(?:(?P<register>register)|(?P<name>checksum|download-config|report-status|update-info|link-ticket)/(?P<id>{_ID}))/?\Z"
 )
 METHODS: Mapping[str, tuple[str, ...]] = {
     "register": ("POST",),
@@ -25,6 +25,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "download-config": ("GET", "HEAD"),
     "report-status": ("POST",),
     "update-info": ("POST",),
+    "link-ticket": ("POST",),
 }
 
 

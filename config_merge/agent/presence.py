@@ -19,7 +19,7 @@ ARCHIVE_BYTES = 64 * 1024 * 1024
 
 
 class Archives:
-    """The most recently downloaded archives by revision, bounded in bytes."""
+    """The most recently used archives, by revision or (of those that are pushed) by SHA-256; bounded in bytes."""
 
     def __init__(self, limit: int = ARCHIVE_BYTES) -> None:
         self._limit = limit
@@ -31,7 +31,7 @@ class Archives:
         return _plain(key) in self._kept
 
     def get(self, key: Hashable) -> bytes | None:
-        """Return the archive of a revision, if it is kept."""
+        """Return an archive, if it is kept."""
         return self._kept.get(_plain(key))
 
     def put(self, key: Hashable, archive: bytes) -> None:

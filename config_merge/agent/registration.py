@@ -17,9 +17,10 @@ from django.db import IntegrityError, connection, transaction
 
 from config_merge.agent import presence
 from config_merge.agent.messages import AgentRequest, AgentResponse, text
-from config_merge.models import Backend, Config
-from config_merge.services import assignment, stale, telling
+from config_merge.models import Backend, Config, Hold, SiteDevice
+from config_merge.services import assignment, configs, stale, telling
 from core.acting import Actor, acting_as
+from core.clock import now
 from core.crypto import decrypt, digest
 from core.db import uuid_value
 from core.net import valid_address
@@ -139,6 +140,8 @@ def _admit(request: AgentRequest, admission: Admission, *, key: str) -> AgentRes
                 changes=audit.contents(device),
             )
     except IntegrityError as error:
+        if (expected := _expected(device)) is not None:
+            return _return(request, expected)
         _explain(device)
         raise ValidationError("Device already exists.") from error
     return _success(device, is_new=True)
@@ -159,6 +162,18 @@ def _device_of(request: AgentRequest, admission: Admission, *, key: str) -> Devi
     device.key_digest = digest(device.key)
     device.clean_fields(exclude=["organization", "group", "notes"])
     return device
+
+
+def _expected(device: Device) -> UUID | None:
+    """Return the device with this MAC address that was added to a site and never called yet."""
+    waiting = SiteDevice.objects.filter(
+        device__organization_id=device.organization_id,
+        device__mac_address=device.mac_address.upper(),
+        device__last_seen=None,
+        registered_at=None,
+        is_retired=False,
+    ).exclude(serial="")
+    return waiting.values_list("device_id", flat=True).first()
 
 
 def _new_key(sent: Mapping[str, str], admission: Admission) -> str:
@@ -204,18 +219,41 @@ def _return(request: AgentRequest, device_id: UUID) -> AgentResponse:
     """Refresh what a known device says of itself; its organization, MAC and templates stay."""
     with transaction.atomic():
         stale.reading_templates()
-        device = Device.objects.select_related("organization").get(pk=device_id)
-        if device.is_deactivated:
+        device = Device.objects.select_related("organization", "place").get(pk=device_id)
+        place: SiteDevice | None = getattr(device, "place", None)
+        if device.is_deactivated or (place is not None and place.hold in (Hold.BLOCKED, Hold.RETIRED)):
             return text(403, "error: device deactivated")
         changes = {
             name: request.fields[name].strip() for name in REFRESHED if request.fields.get(name, "").strip()
         }
         if same_mac(changes.get("name", ""), device.mac_address):
             del changes["name"]
+        if place is not None and place.serial:
+            # Who added it to its site has named it; what devices call themselves may be the same for all of them.
+            changes.pop("name", None)
+        if place is not None and place.is_suspended:
+            changes.clear()
         if request.client:
             changes["last_ip"] = request.client
         inventory.device_update(device, **changes)
         if not Config.objects.filter(device=device).exists():
             _configure(device, request.fields)
+            configs.hold_follow(device.pk)
+        if place is not None and place.registered_at is None:
+            _registered(place)
         _announce(device, is_new=False)
     return _success(device, is_new=False)
+
+
+def _registered(place: SiteDevice) -> None:
+    """Write down that a device which was added to a site by hand has called for the first time."""
+    moment = now()
+    if SiteDevice.objects.filter(pk=place.pk, registered_at=None).update(
+        registered_at=moment, modified=moment
+    ):
+        audit.record(
+            "device.registered",
+            place.device,
+            organization_id=place.device.organization_id,
+            changes={"serial": (None, place.serial), "registered_at": (None, moment)},
+        )

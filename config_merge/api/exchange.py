@@ -13,8 +13,9 @@ from rest_framework import exceptions, mixins, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config_merge.api.devices import device_errors
+from config_merge.api.devices import DeviceListView, device_errors
 from config_merge.api.filters import DeviceFilter
+from config_merge.api.listing import searched
 from config_merge.api.rows import device_details_visible_to, template_rows_visible_to
 from config_merge.api.serializers import DeviceDetailSerializer, TemplateSerializer
 from config_merge.exchange import files
@@ -32,6 +33,7 @@ from core.streaming import Streamed
 from devices.models import Device
 from devices.queries import devices_visible_to
 from tenancy.api import base
+from tenancy.api.fields import KeyRelatedField
 from tenancy.api.filters import TenantFilter
 from tenancy.api.permissions import action_of, organization_id_of
 from tenancy.api.problems import worded_for
@@ -66,6 +68,7 @@ class DeviceExportView(base.TenantView):
 
     model = Device
     filterset_class: Any = DeviceFilter
+    search_shown = DeviceListView.search_shown
     pagination_class = None
     serializer_class = serializers.Serializer
 
@@ -88,7 +91,7 @@ class DeviceExportView(base.TenantView):
         ],
     )
     def get(self, request: Request) -> HttpResponseBase:
-        """Download devices as a table, filtered like the list. Secrets are marks for who may not reveal them."""
+        """Download the devices a list would show as a table. Secrets are marks for who may not reveal them."""
         kind = request.query_params.get("file_format", "csv")
         if kind not in FORMATS:
             raise exceptions.ValidationError({"file_format": [f"Choose one of {', '.join(FORMATS)}."]})
@@ -96,7 +99,7 @@ class DeviceExportView(base.TenantView):
         unknown = [name for name in asked if name not in COLUMNS]
         if unknown:
             raise exceptions.ValidationError({"columns": [f"There is no column {unknown[0][:64]}."]})
-        devices = self.filter_queryset(self.get_queryset())
+        devices = searched(request, self.filter_queryset(self.get_queryset()))
         return export_response(devices, request=request, kind=kind, columns=chosen(asked))
 
 
@@ -135,6 +138,9 @@ class ImportReportSerializer(serializers.Serializer[Any]):
 
     applied = serializers.BooleanField()
     totals = ImportTotalsSerializer()
+    unchecked = serializers.IntegerField(
+        help_text="How many rows at the end were not checked, because of the errors before them."
+    )
     ignored_columns = serializers.ListField(child=serializers.CharField())
     rows = ImportRowSerializer(many=True)
 
@@ -293,7 +299,7 @@ class DeletedDeviceRestoreView(base.TenantView):
 # --- clones ---------------------------------------------------------------------------------------------------
 
 
-class _TargetField(serializers.PrimaryKeyRelatedField):
+class _TargetField(KeyRelatedField):
     """The organization of a copy, among those where the caller may add templates."""
 
     def get_queryset(self) -> QuerySet[Organization]:

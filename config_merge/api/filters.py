@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema_field
 
 from config_merge.models import Backend, Status, Template
 from config_merge.queries import templates_visible_to
@@ -22,6 +23,14 @@ def visible_groups(request: Any) -> QuerySet[DeviceGroup]:
     return groups_visible_to(request.user) if request is not None else DeviceGroup.objects.none()
 
 
+@extend_schema_field({"type": "string"})
+class PlaceFilter(filters.ChoiceFilter):
+    """The id of a place. No device has one yet, so every id is unknown."""
+
+    def __init__(self) -> None:
+        super().__init__(choices=())
+
+
 class DeviceFilter(TenantFilter):
     """What people look for among devices; all given filters apply together."""
 
@@ -37,6 +46,18 @@ class DeviceFilter(TenantFilter):
     os = filters.CharFilter()
     last_seen__gte = MomentFilter(field_name="last_seen", lookup_expr="gte")
     last_seen__lt = MomentFilter(field_name="last_seen", lookup_expr="lt")
+    with_geo = filters.BooleanFilter(method="by_having_a_place")
+    location = PlaceFilter()
+    location__name = filters.CharFilter(method="by_name_of_place")
+    floorplan = PlaceFilter()
+
+    def by_having_a_place(self, queryset: QuerySet[Device], _name: str, value: bool) -> QuerySet[Device]:
+        """Find nothing among devices with a place, and all among those without."""
+        return queryset.none() if value else queryset
+
+    def by_name_of_place(self, queryset: QuerySet[Device], _name: str, _value: str) -> QuerySet[Device]:
+        """Find nothing."""
+        return queryset.none()
 
     def by_mac_address(self, queryset: QuerySet[Device], _name: str, value: str) -> QuerySet[Device]:
         """Find a part of a MAC address, written with colons, with dashes or with neither."""

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from config_merge.api.filters import DeviceFilter
 from config_merge.api.previews import PreviewSerializer
 from config_merge.models import Job, JobItem, Template
-from config_merge.queries import job_counts, job_results, jobs_visible_to, templates_visible_to
+from config_merge.queries import job_progress, job_results, jobs_visible_to, templates_visible_to
 from config_merge.services import job_previews, jobs
 from config_merge.services.job_actions import right_for
 from core.clock import now
@@ -33,6 +33,9 @@ from tenancy.queries import organization_ids_where, organizations_visible_to
 
 MOST_IDS = 10_000
 BATCHES = [choice for choice in Job.Kind.choices if choice[0] != Job.Kind.PREVIEW]
+
+
+IDLE = "This leaves no device out; say what it shall be, or do not say it."
 
 
 @extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
@@ -158,12 +161,10 @@ class JobItemFilter(filters.FilterSet):
 
 def with_progress(found: list[Job]) -> list[Job]:
     """Put counts and the expected end on jobs (one query)."""
-    counts = job_counts([job.pk for job in found])
+    counts = job_progress(found)
     for job in found:
         for name, number in counts[job.pk].items():
             setattr(job, name, number)
-        if job.kind == Job.Kind.PREVIEW:
-            job.pending = max(job.total - job.looked_at, 0)  # type: ignore[attr-defined]
         job.eta = expected_end(job)  # type: ignore[attr-defined]
     return found
 
@@ -251,6 +252,10 @@ class JobListView(_Jobs, mixins.ListModelMixin):
             filterset = DeviceFilter(sent["filter"], queryset=writable, request=self.request)
             if not filterset.is_valid():
                 raise exceptions.ValidationError({"filter": filterset.errors})
+            # A list ignores these; whoever deletes or deactivates means something by them.
+            idle = [name for name in sent["filter"] if filterset.form.cleaned_data[name] in (None, "")]
+            if idle:
+                raise exceptions.ValidationError({"filter": {name: [IDLE] for name in idle}})
             return filterset.qs
         ids = list(dict.fromkeys(sent["devices"]))
         known = set(devices.filter(pk__in=ids).values_list("pk", flat=True))

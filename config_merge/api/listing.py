@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, QuerySet
 from django_filters.rest_framework import DjangoFilterBackend
 from django_filters.utils import translate_validation
+from rest_framework.request import Request
 
 from config_merge.api.rows import device_rows_visible_to
 from config_merge.models import Config, ConfigTemplate
@@ -213,3 +214,15 @@ def listing_of(view: Any, queryset: QuerySet[Device]) -> DeviceListing:
         if by_key.count():
             return by_key
     return DeviceListing(view.request.user, **asked, words=words)
+
+
+def searched(request: Request, devices: QuerySet[Device]) -> QuerySet[Device]:
+    """Return those of the devices that `?search=` finds, by the rules of the list. Raises ValidationError."""
+    words = words_of(request)
+    if not words:
+        return devices
+    if len(words) == 1 and len(words[0]) >= SHORTEST_KEY:
+        by_key = devices.filter(key_digest=digest(request.query_params["search"].strip()))
+        if by_key.exists():
+            return by_key
+    return devices.filter(pk__in=devices_worded(words).values("device_id"))

@@ -84,7 +84,7 @@ DELETING = [OpenApiParameter("delete", str, description="`true` previews the del
 Ask = Callable[[int | None], preview.Preview]
 
 
-class _Previews(base.TenantView):
+class Previews(base.TenantView):
     """Previews need the right to make the change."""
 
     post_action = "change"
@@ -107,7 +107,10 @@ class _Previews(base.TenantView):
             pk = of.pk if of is not None else None
             proposal = job_previews.packed(kind=kind, pk=pk, changes=changes, delete=delete)
             job = jobs.preview_job_create(
-                proposal=proposal, organization_id=organization_id, creator=user, total=many.count
+                proposal=proposal,
+                organization_id=_owner_after(changes, organization_id),
+                creator=user,
+                total=many.count,
             )
             return Response({"job": str(job.pk)}, status=status.HTTP_202_ACCEPTED)
         return self.told(found, of=of, organization_id=organization_id)
@@ -126,7 +129,14 @@ class _Previews(base.TenantView):
         return self.request.query_params.get("delete") == "true"
 
 
-class TemplatePreviewView(_Previews):
+def _owner_after(changes: Mapping[str, Any], organization_id: UUID | None) -> UUID | None:
+    """Return whose an object is after the changes: what becomes shared concerns devices of others too."""
+    if "organization" not in changes:
+        return organization_id
+    return changes["organization"].pk if changes["organization"] is not None else None
+
+
+class TemplatePreviewView(Previews):
     """What an edit of a template would do."""
 
     model = Template
@@ -157,7 +167,7 @@ class TemplatePreviewView(_Previews):
             )
 
 
-class NewTemplatePreviewView(_Previews):
+class NewTemplatePreviewView(Previews):
     """What a new template would do."""
 
     model = Template
@@ -182,7 +192,7 @@ class NewTemplatePreviewView(_Previews):
             )
 
 
-class GroupPreviewView(_Previews):
+class GroupPreviewView(Previews):
     """What an edit of a device group would do."""
 
     model = DeviceGroup
@@ -213,7 +223,7 @@ class GroupPreviewView(_Previews):
             )
 
 
-class VariablesPreviewView(_Previews):
+class VariablesPreviewView(Previews):
     """What new variables of an organization would do."""
 
     model = FleetSettings
@@ -238,7 +248,7 @@ class VariablesPreviewView(_Previews):
             )
 
 
-class DevicePreviewView(_Previews):
+class DevicePreviewView(Previews):
     """What an edit of a device would do."""
 
     model = Device

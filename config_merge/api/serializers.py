@@ -4,7 +4,9 @@ They parse and print; whether a change is allowed and what follows from it is th
 """
 
 from typing import Any
+from uuid import UUID
 
+from django.core.exceptions import NON_FIELD_ERRORS
 from rest_framework import serializers
 
 from config_merge.api.fields import OptionalBooleanField, OrderedTemplatesField, TagsField, VpnField
@@ -12,6 +14,7 @@ from config_merge.api.rows import assignable_templates_visible_to
 from config_merge.carrying import carries_secrets, secret_names_of
 from config_merge.models import Backend, Config, ConfigRevision, Template
 from config_merge.queries import templates_visible_to
+from config_merge.services.templates import EMPTY
 from core.api_fields import JSONObjectField
 from core.redaction import secrets_in, variables_of_secrets
 from devices.models import Device, DeviceGroup
@@ -181,7 +184,7 @@ class TemplateSerializer(serializers.ModelSerializer[Template]):
         body: dict[str, Any] = super().to_representation(instance)
         disclosure = disclosure_in(self)
         place: dict[str, Any] = {"of": instance, "organization_id": instance.organization_id}
-        names = variables_of_secrets(instance.config)
+        names = self._secret_names(instance)
         body["config"] = disclosure.tree(body["config"], **place)
         body["default_values"] = disclosure.tree(body["default_values"], names=names, **place)
         return body
@@ -191,13 +194,28 @@ class TemplateSerializer(serializers.ModelSerializer[Template]):
         sent = super().to_internal_value(data)
         sent.pop("vpn", None)
         template = self.instance if isinstance(self.instance, Template) else Template()
-        names = variables_of_secrets(template.config)
-        refuse_to_take_along(self, sent, carries=lambda: carries_secrets(template))
+        names = self._secret_names(template)
+        refuse_to_take_along(self, sent, carries=lambda: carries_secrets(template, names=names))
         put_back(sent, "config", stored=template.config)
         put_back(sent, "default_values", stored=template.default_values, names=names)
         if "tag_rows" in sent:
             sent["tags"] = sent.pop("tag_rows")
         return sent
+
+    def _secret_names(self, template: Template) -> frozenset[str]:
+        """Return the default values that are secrets, here or where another template puts them."""
+        if not template.default_values:
+            return frozenset()
+        return variables_of_secrets(template.config) | _names_of(self, template.organization_id)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """An empty configuration is `config`'s fault where a generic template was asked for, else the template's."""
+        template = self.instance if isinstance(self.instance, Template) else Template()
+        generic = attrs.get("type", template.type) == Template.Type.GENERIC
+        if generic and not attrs.get("config", template.config):
+            name = "config" if "type" in attrs else NON_FIELD_ERRORS
+            raise serializers.ValidationError({name: [EMPTY]})
+        return attrs
 
 
 class GroupSerializer(serializers.ModelSerializer[DeviceGroup]):
@@ -245,13 +263,16 @@ class GroupSerializer(serializers.ModelSerializer[DeviceGroup]):
         return body
 
     def _secret_names(self, group: DeviceGroup) -> frozenset[str]:
-        """Return the variables that are secrets in the group's organization, asked once per answer."""
-        if not (group.context or group.meta_data):
-            return frozenset()
-        known: dict[Any, frozenset[str]] = self.root.__dict__.setdefault("_muster_secret_names", {})
-        if group.organization_id not in known:
-            known[group.organization_id] = secret_names_of([group.organization_id])
-        return known[group.organization_id]
+        """Return the variables that are secrets in the group's organization."""
+        return _names_of(self, group.organization_id) if group.context or group.meta_data else frozenset()
+
+
+def _names_of(serializer: Any, organization_id: UUID | None) -> frozenset[str]:
+    """Return the variables that templates of an organization use at secret places, asked once per answer."""
+    known: dict[Any, frozenset[str]] = serializer.root.__dict__.setdefault("_muster_secret_names", {})
+    if organization_id not in known:
+        known[organization_id] = secret_names_of([organization_id])
+    return known[organization_id]
 
 
 class RevisionSerializer(serializers.ModelSerializer[ConfigRevision]):

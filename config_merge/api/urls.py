@@ -1,6 +1,18 @@
 """Routes of this room, below `/api/v1/controller/`."""
 
-from config_merge.api import devices, exchange, jobs, previews, revisions, views
+from config_merge.api import (
+    devices,
+    drift,
+    exchange,
+    jobs,
+    places,
+    previews,
+    revisions,
+    site_previews,
+    sites,
+    tasks,
+    views,
+)
 from core.routes import route
 
 urlpatterns = [
@@ -51,6 +63,34 @@ urlpatterns = [
         previews.VariablesPreviewView.as_view(),
         name="organization_variables_preview",
     ),
+    route("site/", sites.SiteListView.as_view(), name="site_list"),
+    route("site/<pk>/", sites.SiteDetailView.as_view(), name="site_detail"),
+    route("site/<pk>/preview/", site_previews.SitePreviewView.as_view(), name="site_preview"),
+    route("site/<pk>/settings/", sites.SiteSettingsView.as_view(), name="site_settings"),
+    route(
+        "site/<pk>/settings/preview/",
+        site_previews.SiteSettingsPreviewView.as_view(),
+        name="site_settings_preview",
+    ),
+    route("site/<pk>/effective/", sites.SiteEffectiveView.as_view(), name="site_effective"),
+    route("site/<pk>/overrides/", sites.SiteOverridesView.as_view(), name="site_overrides"),
+    route("site/<pk>/devices/", sites.SiteDevicesView.as_view(), name="site_devices"),
+    route("device/<pk>/site/", places.DeviceSiteView.as_view(), name="device_site"),
+    route("device/<pk>/site/preview/", places.DeviceSitePreviewView.as_view(), name="device_site_preview"),
+    route("device/<pk>/site/settings/", places.DeviceSiteSettingsView.as_view(), name="device_site_settings"),
+    route(
+        "device/<pk>/site/effective/",
+        places.DeviceSiteEffectiveView.as_view(),
+        name="device_site_effective",
+    ),
+    route("task/", tasks.TaskListView.as_view(), name="task_list"),
+    route("task/<pk>/", tasks.TaskDetailView.as_view(), name="task_detail"),
+    route("task/<pk>/cancel/", tasks.TaskCancelView.as_view(), name="task_cancel"),
+    route("device/<pk>/task/", tasks.DeviceTasksView.as_view(), name="device_tasks"),
+    route("device/<pk>/push/", tasks.DevicePushView.as_view(), name="device_push"),
+    route("device/<pk>/presence/", tasks.DevicePresenceView.as_view(), name="device_presence"),
+    route("device/<pk>/drift/", drift.DeviceDriftView.as_view(), name="device_drift"),
+    route("device/<pk>/drift/preview/", drift.DeviceDriftPreviewView.as_view(), name="device_drift_preview"),
     route("batch/", jobs.JobListView.as_view(), name="batch_list"),
     route("batch/<pk>/", jobs.JobDetailView.as_view(), name="batch_detail"),
     route("batch/<pk>/results/", jobs.JobResultsView.as_view(), name="batch_results"),

@@ -4,7 +4,7 @@ Invariant: pure. Nothing here imports Django, reads a clock or draws randomness;
 output, and whatever the input, only `EngineError` is raised.
 """
 
-from config_merge.engine.archive import packed
+from config_merge.engine.archive import packed, reissued
 from config_merge.engine.backends import BACKENDS, Backend
 from config_merge.engine.diff import diff_files
 from config_merge.engine.errors import (
@@ -15,7 +15,8 @@ from config_merge.engine.errors import (
     MergeConflict,
     UnknownBackend,
 )
-from config_merge.engine.origins import Entry, Level, Merged, entity_of, merge, value_of
+from config_merge.engine.measure import measure
+from config_merge.engine.origins import Entry, Level, Merged, entity_of, merge, overridden, value_of
 from config_merge.engine.render import render, speaks_dsa
 from config_merge.engine.resolve import Effective, resolve
 from config_merge.engine.settings_change import device_changed, site_changed, user_id
@@ -50,10 +51,13 @@ __all__ = [
     "diff_files",
     "entity_of",
     "is_writable",
+    "measure",
     "merge",
+    "overridden",
     "packages_of",
     "packed",
     "place_of",
+    "reissued",
     "render",
     "resolve",
     "settings_artefact",

@@ -234,7 +234,7 @@ def merge(site: Level, device: Level, *, defaults: Mapping[str, Any] | None = No
     >>> merged.values, merged.sources, merged.shadowed("ntp/server")
     ({'ntp/server': 'b'}, {'ntp/server': 'device'}, (('site', 'a'),))
     """
-    flat = _flat(defaults) if defaults else {}
+    flat = _flat(defaults) if defaults is not None else {}
     values = dict(site.inherited)
     sources = dict.fromkeys(values, SITE)
     values.update(device.overrides)
@@ -253,6 +253,24 @@ def merge(site: Level, device: Level, *, defaults: Mapping[str, Any] | None = No
         sources.update(dict.fromkeys(taken, source))
     warnings.sort(key=lambda each: (each[1], each[0]))
     return Merged(values, sources, tuple(warnings), site, device, flat)
+
+
+def overridden(site: Level, device: Level) -> set[str]:
+    """Return what a site sets and does not reach a device: scalars by their key, entities by their declaring key.
+
+    Only what both speak of is merged, so the cost is that of the device's own settings.
+
+    >>> site = Level.of({key: {"value": "1", "origin": "site"} for key in ("a/b", "a/c", "wifi/7/ssid", "wifi/7/key")})
+    >>> own = {"a/b": {"value": "2", "origin": "site-device"}, "wifi/7/ssid": {"value": "x", "origin": "site-device"}}
+    >>> sorted(overridden(site, Level.of(own)))
+    ['a/b', 'wifi/7/']
+    """
+    keys = {key for key in device.entries if key in site.defined}
+    entities = {entity for entity in device.entities if entity in site.entities}
+    for entity in entities:
+        keys |= site.entities[entity].defined.keys()
+    merged = merge(Level({key: site.entries[key] for key in keys}), device)
+    return {entity_of(key) or key for key in keys if merged.sources.get(key) != SITE}
 
 
 def _flat(defaults: Mapping[str, Any]) -> dict[str, Value]:

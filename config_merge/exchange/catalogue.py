@@ -72,7 +72,7 @@ class Catalogue:
             macs = {str(row.cells.get("mac_address", "")).strip().upper() for row in part}
             for device in devices.filter(pk__in=ids):
                 self._by_id[device.pk] = device
-            for device in devices.filter(mac_address__in=macs):
+            for device in devices.filter(mac_address__in=macs, is_retired=False):
                 self._by_mac[device.organization_id, device.mac_address] = self._by_id.get(device.pk, device)
 
     def reveals(self, organization_id: UUID) -> bool:

@@ -23,6 +23,7 @@ from tenancy.models import Organization
 NEW, UPDATE, SAME, ERROR = "new", "update", "same", "error"
 _STRIPPED = frozenset({"name", "mac_address", "key", "last_ip", "management_ip"})
 _ADDRESSES = ("last_ip", "management_ip")
+CUT = "This was too long for a spreadsheet, so there is nothing to import; use CSV or JSON."
 
 
 @dataclass(slots=True)
@@ -145,6 +146,9 @@ def _plan_fields(plan: Plan, cells: dict[str, str], catalogue: Catalogue) -> Non
 def _plan_text(plan: Plan, column: str, text: str) -> None:
     device = plan.device
     stored = (getattr(device, column) or "") if device is not None else ""
+    if text == files.TOO_LONG:
+        _keep_the_rest(plan, column)
+        return
     if column == "mac_address":
         text = text.upper()
     if column == "key":
@@ -160,6 +164,12 @@ def _plan_text(plan: Plan, column: str, text: str) -> None:
     _differ(plan, column, mark_of(stored) if hidden and stored else stored, mark_of(text) if hidden else text)
 
 
+def _keep_the_rest(plan: Plan, column: str) -> None:
+    """Leave alone what was too long to be exported to a spreadsheet; a device that is new has nothing to leave."""
+    if plan.device is None:
+        plan.refuse(column, CUT)
+
+
 def _differ(plan: Plan, column: str, old: str, new: str) -> None:
     if old != new:
         plan.diff.append({"field": column, "old": old, "new": new})
@@ -170,6 +180,9 @@ def _plan_config(plan: Plan, cells: Any, catalogue: Catalogue) -> None:
     for column, part in CONFIG_PARTS.items():
         value = cells.get(column)
         if value is None or (isinstance(value, str) and not value.strip()):
+            continue
+        if value == files.TOO_LONG:
+            _keep_the_rest(plan, column)
             continue
         with plan.checking(column):
             if part == "backend":

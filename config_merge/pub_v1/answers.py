@@ -1,23 +1,16 @@
 """How this dialect prints sites, devices and their settings (spec/cattlepi_ignitenet.md B4-B6)."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
-from uuid import UUID
 
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils.text import slugify
 
-from config_merge.engine import Level, Merged, merge
-from config_merge.inputs import site_level
-from config_merge.models import Config, Managed, Site, SiteDevice, Status
-from core.clock import now
-from core.redaction import mark_of
-from core.secret_names import is_secret_name
+from config_merge.delivery.states import OPEN
+from config_merge.engine import Merged
+from config_merge.models import Config, ConfigTask, Managed, Site, SiteDevice, Status
+from config_merge.names import name_of
 
-# A device that was heard of within so long counts as online.
-ONLINE = timedelta(minutes=5)
 BRAND = "1"
 
 
@@ -42,19 +35,20 @@ def site_body(site: Site) -> dict[str, Any]:
 
 
 def device_body(place: SiteDevice) -> dict[str, Any]:
-    """Return a device; `place.device` and its `config` are loaded."""
+    """Return a device; `place.device` and its `config` are loaded, the place was read `with_presence`."""
     device = place.device
     config: Config | None = getattr(device, "config", None)
-    seen = device.last_seen is not None and now() - device.last_seen < ONLINE
+    known = device.last_seen is not None or bool(place.is_linked)  # type: ignore[attr-defined]
+    seen: bool = place.is_online  # type: ignore[attr-defined]
     return {
         "id": str(place.number),
-        "name": device.name,
+        "name": name_of(place),
         "site_id": str(place.site.number),
         "sn": place.serial,
         "mac": device.mac_address,
-        "status_id": _status(device.last_seen is not None, seen),
-        "state_id": "STATE_REGISTERED" if device.last_seen is not None else "STATE_PENDING",
-        "health_id": _health(config, known=device.last_seen is not None, seen=seen),
+        "status_id": _status(known, seen),
+        "state_id": "STATE_REGISTERED" if known or place.registered_at is not None else "STATE_PENDING",
+        "health_id": _health(config, known=known, seen=seen),
         "blocked": place.is_blocked,
         "last_contact": instant(device.last_seen),
         "created_at": instant(place.created),
@@ -84,12 +78,6 @@ def _health(config: Config | None, *, known: bool, seen: bool) -> str:
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
-def merged_of(place: SiteDevice) -> Merged:
-    """Return what a device's settings come to; `place.site` is loaded."""
-    theirs = site_level(place.site) if place.inherits else Level({})
-    return merge(theirs, Level.of(place.settings), defaults=place.site.defaults)
-
-
 def device_map(place: SiteDevice, merged: Merged) -> dict[str, dict[str, Any]]:
     """Return a device's own entries, and copies of those it inherits."""
     inherited = {
@@ -116,29 +104,42 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def hidden_entries(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return settings with marks in place of secrets, for who may not see them."""
+def unfinished(which: Q) -> int:
+    """Return how many configurations are on their way: tasks that have not ended, and changes with none yet.
+
+    `which` chooses configurations.
+    """
+    here = Config.objects.filter(which)
+    open_tasks = ConfigTask.objects.filter(state__in=OPEN, device__config__in=here).count()
+    waiting = ConfigTask.objects.filter(device_id=OuterRef("device_id"), state=ConfigTask.State.PENDING)
+    coming = here.filter(generation__gt=F("computed_generation"), managed_by=Managed.SITE, hold="")
+    return open_tasks + coming.filter(device__is_deactivated=False).exclude(Exists(waiting)).count()
+
+
+TASK_COLUMNS = (
+    "id", "device_id", "kind", "state", "attempt", "created", "sent_at", "started_at", "finished_at", "error",
+)  # fmt: skip
+# How this dialect calls the states of a task.
+TASK_STATES = {"pending": "queued", "running": "executing", "applied": "done"}
+
+
+def task_body(task: ConfigTask, place: SiteDevice) -> dict[str, Any]:
+    """Return a task; `task.revision` is loaded."""
     return {
-        key: {**entry, "value": mark_of(entry["value"])}
-        if is_secret_name(key) and entry["value"]
-        else dict(entry)
-        for key, entry in entries.items()
+        "id": str(task.pk),
+        "device_id": str(place.number),
+        "kind": task.kind,
+        "state": TASK_STATES.get(task.state, task.state),
+        "config_sha256": task.revision.sha256,
+        "attempts": task.attempt,
+        "created_at": instant(task.created),
+        "sent_at": instant(task.sent_at),
+        "started_at": instant(task.started_at),
+        "finished_at": instant(task.finished_at),
+        "error": task.error,
     }
 
 
-def hidden_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return defaults with marks in place of secrets."""
-    return {
-        key: mark_of(value) if isinstance(value, str) and value and is_secret_name(key) else value
-        for key, value in defaults.items()
-    }
-
-
-def unfinished(places: Iterable[UUID] | None = None, *, site: Site | None = None) -> Counter[UUID]:
-    """Return how many configurations of devices are on their way and not arrived, by device (one query)."""
-    rows = Config.objects.filter(Q(status=Status.MODIFIED) | Q(generation__gt=F("computed_generation")))
-    rows = rows.filter(managed_by=Managed.SITE, device__is_deactivated=False, device__place__is_retired=False)
-    rows = (
-        rows.filter(device__place__site=site) if site is not None else rows.filter(device_id__in=places or ())
-    )
-    return Counter(rows.filter(device__place__is_suspended=False).values_list("device_id", flat=True))
+def resync(site: Site) -> bool:
+    """Tell whether a device of a site has something else than it confirmed, so that a full push is due."""
+    return SiteDevice.objects.filter(site=site, needs_resync=True, is_retired=False).exists()

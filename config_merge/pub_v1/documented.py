@@ -44,6 +44,27 @@ DEVICE = _object(
         "license_type": _TEXT,
     }
 )
+_MOMENT: dict[str, Any] = {**_WHEN, "nullable": True}
+TASK = _object(
+    {
+        "id": _TEXT,
+        "device_id": _ID,
+        "kind": {"type": "string", "enum": ["change", "resync"]},
+        "state": {
+            "type": "string",
+            "enum": [
+                "queued", "sent", "executing", "done", "failed", "rolled_back", "superseded", "expired", "cancelled",
+            ],
+        },
+        "config_sha256": _TEXT,
+        "attempts": {"type": "integer"},
+        "created_at": _WHEN,
+        "sent_at": _MOMENT,
+        "started_at": _MOMENT,
+        "finished_at": _MOMENT,
+        "error": _TEXT,
+    }
+)  # fmt: skip
 _VALUE = {"oneOf": [_TEXT, {"type": "array", "items": _TEXT}], "nullable": True}
 _ENTRY = _object({"value": _VALUE, "origin": _TEXT})
 SETTINGS = {"type": "object", "additionalProperties": _ENTRY}
@@ -75,7 +96,8 @@ CHANGE = _object(
 )
 NEW_DEVICE = _object({"sn": _TEXT, "mac": _TEXT, "name": _TEXT, "inherit": _FLAG}, "name", "inherit")
 SITE_UPDATE = _object({"name": _TEXT}, "name")
-DEVICE_UPDATE = _object({"name": _TEXT, "suspend_config": _FLAG}, "name", "suspend_config")
+_WRITABLE = {"name": _TEXT, "suspend_config": _FLAG, "blocked": _FLAG, "decomm": _FLAG}
+DEVICE_UPDATE = _object(_WRITABLE, *_WRITABLE)
 PAGE = [
     OpenApiParameter("limit", int, description=f"At most so many, up to {MOST}; all when it is not said."),
     OpenApiParameter("offset", int, description="Leave out so many first."),

@@ -13,6 +13,7 @@ from django.http import HttpResponse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
+from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -111,6 +112,18 @@ def _worded(detail: Any) -> str:
     return "; ".join(map(_worded, detail)) if isinstance(detail, list) else str(detail)
 
 
+class AlwaysJson(BaseContentNegotiation):
+    """What a client says it accepts changes nothing."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        """Return the parser for the body's type, None when there is none."""
+        return DefaultContentNegotiation().select_parser(request, parsers)
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        """Return the only renderer."""
+        return renderers[0], renderers[0].media_type
+
+
 class CloudView(APIView):
     """A view of this dialect; `kind` is what the policy is asked for, `actions` what a method means beside its name."""
 
@@ -118,6 +131,7 @@ class CloudView(APIView):
     permission_classes: tuple[type[BasePermission], ...] = (IsAuthenticated, KeyPermission)
     renderer_classes = (JSONRenderer,)
     parser_classes = (StrictJSONParser,)
+    content_negotiation_class = AlwaysJson
     kind = "config_merge.site"
     actions: dict[str, str] = {}
 

@@ -1,12 +1,9 @@
-"""Reading what clients of this dialect send: stray blanks around member names, marks that stand for secrets."""
+"""Reading what clients of this dialect send: stray blanks around member names, members that cannot be changed."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
-
-from core.redaction import is_mark, mark_of
-from core.secret_names import is_secret_name
 
 _KINDS = {str: "a string", bool: "true or false", dict: "an object"}
 
@@ -35,36 +32,3 @@ def members(
         if kind is None and not (name in like and like[name] == value and type(like[name]) is type(value)):
             raise ValidationError(f"{name[:60]} cannot be changed here.")
     return {name: value for name, value in clean.items() if name in writable}
-
-
-def settings_sent(
-    changes: Any,
-    *,
-    own: Mapping[str, Mapping[str, Any]],
-    inherited: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Any:
-    """Return changes with the stored secrets in place of the marks that stand for them. Raises ValidationError."""
-    if not isinstance(changes, dict):
-        return changes
-    return {key: _restored(key, entry, (own, inherited or {})) for key, entry in changes.items()}
-
-
-def _restored(key: str, entry: Any, levels: Collection[Mapping[str, Mapping[str, Any]]]) -> Any:
-    if not isinstance(entry, dict):
-        return entry
-    return {
-        name: _plain(key, value, levels) if name.strip() == "value" else value
-        for name, value in entry.items()
-    }
-
-
-def _plain(key: str, value: Any, levels: Collection[Mapping[str, Mapping[str, Any]]]) -> Any:
-    if not is_mark(value):
-        return value
-    held = [level[key]["value"] for level in levels if key in level and level[key]["value"]]
-    for secret in held if is_secret_name(key) else ():
-        if mark_of(secret) == value:
-            return secret
-    raise ValidationError(
-        f"{key}: {value} stands for no secret that is stored here; write the secret itself."
-    )

@@ -17,6 +17,7 @@ _ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("device", "", views.DevicesView),
     ("device", "/{id}", views.DeviceView),
     ("device", "/{id}/config", views.DeviceConfigView),
+    ("device", "/{id}/tasks", views.DeviceTasksView),
     ("device", "/{id}/config-changes", views.DeviceSettingsView),
 )
 # What the source document prints, where it prints one.

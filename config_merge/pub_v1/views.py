@@ -4,20 +4,22 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config_merge.models import Site, SiteDevice
+from config_merge.models import ConfigTask, Site, SiteDevice
 from config_merge.pub_v1 import answers, documented
 from config_merge.pub_v1.door import CloudView
-from config_merge.pub_v1.sent import members, settings_sent
-from config_merge.services import sites
+from config_merge.pub_v1.sent import members
+from config_merge.services import places, sites
+from config_merge.settings_shown import hidden_entries, merged_of, settings_sent
 from config_merge.starting import STARTING
 from core.errors import NotFound
+from devices.queries import with_presence
 from tenancy.disclosure import disclosure_of
 
 
@@ -30,10 +32,11 @@ class Room(CloudView):
 
     def places(self) -> QuerySet[SiteDevice]:
         """Return its devices, with what printing them needs."""
-        return SiteDevice.objects.filter(
+        rows = SiteDevice.objects.filter(
             site__organization_id=self.key.organization_id,
             device__organization_id=self.key.organization_id,
         ).select_related("site", "device__config", "device__organization")
+        return with_presence(rows, path="device__")
 
     def site(self, number: str) -> Site:
         """Return one site. Raises NotFound."""
@@ -51,9 +54,10 @@ class Room(CloudView):
             raise NotFound
         return row
 
-    def page(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the part of a list that was asked for. Raises ValidationError."""
+    def page(self, rows: QuerySet[Any], *, usual: int | None = None) -> QuerySet[Any]:
+        """Return the part of a list that was asked for; `usual` rows without a limit. Raises ValidationError."""
         limit, offset = (self._count_of(name) for name in ("limit", "offset"))
+        limit = usual if limit is None else limit
         start = offset or 0
         return rows[start : start + min(limit, documented.MOST)] if limit is not None else rows[start:]
 
@@ -118,7 +122,7 @@ class SiteDevicesView(Room):
         site = self.site(number)
         kinds = {"sn": str, "mac": str, "name": str, "inherit": bool}
         sent = members(request.data, like={}, writable=kinds, required=("sn", "mac"))
-        place = sites.place_create(
+        place = places.place_create(
             site,
             serial=sent["sn"],
             mac_address=sent["mac"],
@@ -160,13 +164,13 @@ class DeviceView(Room):
 
     @documented.operation("cloud_device_update", documented.DEVICE, sent=documented.DEVICE_UPDATE)
     def put(self, request: Request, number: str) -> Response:
-        """Change `name` or `suspend_config`; what else is sent must be so already."""
+        """Change `name`, `suspend_config`, `blocked` or `decomm`; what else is sent must be so already."""
         place = self.place(number)
-        kinds = {"name": str, "suspend_config": bool}
+        kinds = {"name": str, "suspend_config": bool, "blocked": bool, "decomm": bool}
         sent = members(request.data, like=answers.device_body(place), writable=kinds)
-        named = {"suspend_config": "is_suspended"}
+        named = {"suspend_config": "is_suspended", "blocked": "is_blocked", "decomm": "is_retired"}
         changes = {named.get(name, name): value for name, value in sent.items()}
-        sites.place_update(place, actor_id=request.user.pk, **changes)
+        places.place_update(place, actor_id=request.user.pk, **changes)
         return Response(answers.device_body(self.place(number)))
 
 
@@ -179,17 +183,33 @@ class DeviceConfigView(Room):
     def get(self, request: Request, number: str) -> Response:
         """Return the merged settings of a device: `{key: {"value", "origin"}}`."""
         place = self.place(number)
-        return Response(self.shown(place, answers.in_force(place, answers.merged_of(place))))
+        return Response(self.shown(place, answers.in_force(place, merged_of(place))))
 
     def shown(self, place: SiteDevice, entries: Any) -> dict[str, Any]:
         """Return settings as the key's user may see them."""
         return shown(self, place.device, entries)
 
 
+class DeviceTasksView(Room):
+    """What was sent to a device."""
+
+    kind = "config_merge.sitedevice"
+
+    @documented.operation(
+        "cloud_device_tasks", documented.list_of(documented.TASK), parameters=documented.PAGE
+    )
+    def get(self, request: Request, number: str) -> Response:
+        """List the configuration tasks of a device, newest first; a hundred when no `limit` is said."""
+        place = self.place(number)
+        rows = ConfigTask.objects.filter(device_id=place.device_id).select_related("revision")
+        rows = rows.only(*answers.TASK_COLUMNS, "revision__sha256").order_by("-created", "id")
+        return Response([answers.task_body(task, place) for task in self.page(rows, usual=100)])
+
+
 def shown(view: Room, target: Any, entries: Any) -> dict[str, Any]:
     """Return settings as the key's user may see them, and remember that secrets were shown."""
     disclosure, organization_id = disclosure_of(view.request), view.key.organization_id
-    hidden = answers.hidden_entries(entries)
+    hidden = hidden_entries(entries)
     if not disclosure.may(organization_id):
         return hidden
     if hidden != entries:
@@ -235,11 +255,10 @@ class SiteSettingsView(SettingsView):
     def body(self, site: Site, *, is_stale: bool = False) -> dict[str, Any]:
         """Return everything about a site's settings."""
         initial = {} if site.is_initialised else {"initial": STARTING}
-        count = sum(answers.unfinished(site=site).values())
         return {
-            "unfinishedTaskCount": count,
+            "unfinishedTaskCount": answers.unfinished(Q(device__place__site=site)),
             "configSuspended": False,
-            "configResync": False,
+            "configResync": answers.resync(site),
             "timestamp": str(site.version),
             "serverSideChanged": is_stale,
             "site": shown(self, site, dict(sorted(site.settings.items()))),
@@ -249,12 +268,9 @@ class SiteSettingsView(SettingsView):
         }
 
 
-def defaults_shown(view: Room, site: Site) -> dict[str, Any]:
+def defaults_shown(view: Room, site: Site) -> Any:
     """Return a site's defaults as the key's user may see them."""
-    disclosure = disclosure_of(view.request)
-    return (
-        site.defaults if disclosure.may(view.key.organization_id) else answers.hidden_defaults(site.defaults)
-    )
+    return disclosure_of(view.request).tree(site.defaults, of=site, organization_id=site.organization_id)
 
 
 class DeviceSettingsView(SettingsView):
@@ -273,14 +289,14 @@ class DeviceSettingsView(SettingsView):
         place = self.place(number)
         changes, version = self.sent(request)
         changes = settings_sent(changes, own=place.settings, inherited=place.site.settings)
-        outcome = sites.place_settings_change(place, changes, version=version, actor_id=request.user.pk)
+        outcome = places.place_settings_change(place, changes, version=version, actor_id=request.user.pk)
         return Response(self.body(self.place(number), is_stale=outcome.is_stale))
 
     def body(self, place: SiteDevice, *, is_stale: bool = False) -> dict[str, Any]:
         """Return everything about a device's settings."""
-        merged = answers.merged_of(place)
+        merged = merged_of(place)
         return {
-            "unfinishedTaskCount": sum(answers.unfinished([place.device_id]).values()),
+            "unfinishedTaskCount": answers.unfinished(Q(device_id=place.device_id)),
             "configSuspended": place.is_suspended,
             "configResync": place.needs_resync,
             "timestamp": str(place.version),

@@ -4,7 +4,7 @@ Changes to a whole fleet are single INSERT ... SELECT and DELETE statements; bot
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 
 from config_merge.models import Cause, Config, ConfigTemplate, GroupTemplate, Template
 from config_merge.services import stale
-from core.db import bulk_set, in_turn, uuid_parameter
+from core.db import bulk_insert_objects, bulk_set, in_turn, uuid_parameter
 from devices.models import Device
 
 
@@ -53,14 +53,31 @@ def write(config: Config, template_ids: Sequence[UUID]) -> bool:
     """Make `template_ids` the configuration's templates in this order; tells whether anything changed."""
     if current_ids(config.pk) == list(template_ids):
         return False
-    ConfigTemplate.objects.filter(config=config).delete()
-    ConfigTemplate.objects.bulk_create(
+    rewrite({config.pk: template_ids})
+    return True
+
+
+def held_by(config_ids: Iterable[UUID]) -> dict[UUID, list[UUID]]:
+    """Return the ids of the templates of configurations, in merge order; those without any are left out."""
+    held: dict[UUID, list[UUID]] = defaultdict(list)
+    rows = ConfigTemplate.objects.filter(config_id__in=list(config_ids)).order_by("position", "pk")
+    for config_id, template_id in rows.values_list("config_id", "template_id"):
+        held[config_id].append(template_id)
+    return dict(held)
+
+
+def rewrite(wanted: Mapping[UUID, Sequence[UUID]]) -> None:
+    """Make the templates of each configuration these in this order, whatever they are now. Two statements."""
+    if not wanted:
+        return
+    ConfigTemplate.objects.filter(config_id__in=list(wanted)).delete()
+    bulk_insert_objects(
         [
-            ConfigTemplate(config=config, template_id=template_id, position=position)
-            for position, template_id in enumerate(template_ids)
+            ConfigTemplate(config_id=config_id, template_id=template_id, position=position)
+            for config_id, ids in wanted.items()
+            for position, template_id in enumerate(ids)
         ]
     )
-    return True
 
 
 def with_required(device: Device, *, backend: str, template_ids: Sequence[UUID]) -> list[UUID]:

@@ -112,12 +112,17 @@ class Tally:
         """How many devices were looked at."""
         return self.changed + self.unchanged + self.failed
 
+    @property
+    def words_wanted(self) -> bool:
+        """Whether the next device's failure would be shown; good words take ten times as long as the verdict."""
+        return len(self.failures) < SHOWN_FAILURES
+
     def add(self, now: Standing | None, then: Standing) -> None:
         """Compare one device; `now` is None when it has no configuration yet."""
         held = now.device if now else then.device
         who = Affected(then.device.pk, held.name, held.organization_id)
         wanted = then.inputs()
-        outcome = _computed(wanted)
+        outcome = _computed(wanted, worded=self.words_wanted)
         if isinstance(outcome, str):
             self.fail(who, outcome, wanted)
         elif now is not None and _is_held(now.config, outcome.artefact):
@@ -131,7 +136,7 @@ class Tally:
         if {file.path: file for file in old} == {file.path: file for file in new}:
             self.unchanged += 1
             return
-        problem = _refused(wanted, outcome.tree)
+        problem = _refused(wanted, outcome.tree, worded=self.words_wanted)
         if problem:
             self.fail(who, problem, wanted)
             return
@@ -163,7 +168,7 @@ class Tally:
     def fail(self, who: Affected, message: str, item: Inputs | None = None) -> None:
         """Count a device that would not get a valid configuration; no message quotes a secret."""
         self.failed += 1
-        if len(self.failures) < SHOWN_FAILURES:
+        if self.words_wanted:
             shown = self.secrecy.words(item, message) if item else message
             self.failures.append(Failure(who.device_id, who.name, shown, who.organization_id))
 
@@ -203,11 +208,14 @@ class _Computed:
     tree: dict[str, Any]
 
 
-def _computed(item: Inputs) -> _Computed | str:
+def _computed(item: Inputs, *, worded: bool = True) -> _Computed | str:
     """Return what a configuration merges and renders to, or why it does not."""
     try:
         effective = item.effective()
-        return _Computed(item.artefact(effective), effective.tree)
+        try:
+            return _Computed(item.artefact(effective), effective.tree)
+        except EngineError as error:
+            return item.refused(error, effective, worded=worded)
     except EngineError as error:
         return str(error)
     except Exception:
@@ -216,12 +224,12 @@ def _computed(item: Inputs) -> _Computed | str:
         return UNEXPECTED
 
 
-def _refused(item: Inputs, tree: dict[str, Any]) -> str:
+def _refused(item: Inputs, tree: dict[str, Any], *, worded: bool) -> str:
     """Return what the back end's schema refuses, "" when nothing; settings were checked one by one."""
     if item.merged is not None:
         return ""
     try:
-        validate(backend=item.backend, tree=tree)
+        validate(backend=item.backend, tree=tree, worded=worded)
     except EngineError as error:
         return str(error)
     return ""
@@ -238,7 +246,7 @@ def _current_files(now: Standing | None, current: Inputs | None) -> tuple[Sequen
     """
     if now is None or current is None:
         return (), frozenset()
-    outcome = _computed(current)
+    outcome = _computed(current, worded=False)
     if isinstance(outcome, _Computed):
         return outcome.artefact.files, frozenset()
     revision = now.config.revision

@@ -4,8 +4,7 @@ A write to a single device computes it at once, in the same transaction, so that
 """
 
 import contextlib
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,13 +16,17 @@ from config_merge import inputs
 from config_merge.engine import EngineError
 from config_merge.hiding import Secrecy
 from config_merge.models import Backend, Cause, Config, Managed, SiteDevice, Status, Template
-from config_merge.services import assignment, deleted, recompute, stale, telling
+from config_merge.services import assignment, duty, recompute, stale, telling
 from config_merge.status import move
 from core.db import locked
 from core.errors import Conflict, Forbidden
 from devices import services as inventory
 from devices.models import Device
 from tenancy import audit
+
+ALREADY_DEACTIVATED = "The device already is deactivated."
+ALREADY_ACTIVE = "The device already is active."
+STILL_ACTIVE = "The device must be deactivated before it can be deleted."
 
 
 def config_of(device: Device) -> Config | None:
@@ -112,7 +115,9 @@ def config_update(
     before = locked(Config.objects.filter(pk=config.pk)).get()
     device = config.device
     if device.is_deactivated:
-        raise Forbidden("The device is deactivated.")
+        raise Forbidden(inventory.DEACTIVATED)
+    if device.is_retired:
+        raise Forbidden(inventory.RETIRED)
     for name, value in changes.items():
         setattr(config, name, value)
     config.full_clean(exclude=["device"])
@@ -151,6 +156,12 @@ def _record(action: str, device: Device, *, changes: audit.Changes | None = None
     audit.record(action, device, organization_id=device.organization_id, changes=changes)
 
 
+def is_useful(wanted: Mapping[str, Any]) -> bool:
+    """Tell whether a new configuration (keywords of `config_create`) would say anything by itself."""
+    backend = wanted.get("backend", Backend.OPENWRT)
+    return backend != Backend.OPENWRT or any(wanted.get(name) for name in ("templates", "context", "config"))
+
+
 @transaction.atomic
 def managed_device_create(
     *, config: dict[str, Any] | None = None, actor_id: UUID | None = None, **fields: Any
@@ -164,10 +175,7 @@ def managed_device_create(
     device = inventory.device_create(**fields)
     wanted = dict(config or {})
     backend = wanted.get("backend", Backend.OPENWRT)
-    useful = backend != Backend.OPENWRT or any(
-        wanted.get(name) for name in ("templates", "context", "config")
-    )
-    if useful or assignment.group_template_ids(device.group_id, backend=backend):
+    if is_useful(wanted) or assignment.group_template_ids(device.group_id, backend=backend):
         with config_errors():
             config_create(device, actor_id=actor_id, **wanted)
     return device
@@ -227,17 +235,30 @@ def managed_device_update(
 def _leave_site(config: Config) -> None:
     """A site stays behind with its organization; what the device is comes from templates then."""
     SiteDevice.objects.filter(device_id=config.device_id).delete()
-    config.managed_by = Managed.TEMPLATES
-    config.save(update_fields=["managed_by"])
+    config.managed_by, config.hold = Managed.TEMPLATES, ""
+    config.save(update_fields=["managed_by", "hold"])
 
 
 def _create_if_useful(device: Device, wanted: dict[str, Any], *, actor_id: UUID | None) -> None:
     backend = wanted.get("backend", Backend.OPENWRT)
-    useful = backend != Backend.OPENWRT or any(
-        wanted.get(name) for name in ("templates", "context", "config")
-    )
-    if useful or assignment.group_template_ids(device.group_id, backend=backend):
+    if is_useful(wanted) or assignment.group_template_ids(device.group_id, backend=backend):
         config_create(device, actor_id=actor_id, **wanted)
+        hold_follow(device.pk)
+
+
+def hold_follow(device_id: UUID) -> None:
+    """Copy what holds a device from its place to its configuration; call it in the transaction that changed either.
+
+    A device that is being deactivated and is held now is out at once: it will not be told, nor asked.
+    """
+    place = SiteDevice.objects.filter(device_id=device_id).defer("settings").first()
+    hold = place.hold if place is not None else ""
+    mine = Config.objects.filter(device_id=device_id)
+    if hold and (leaving := list(mine.filter(status=Status.DEACTIVATING).values_list("pk", flat=True))):
+        with telling.status_changes(leaving):
+            move(mine, Status.DEACTIVATED)
+        Device.objects.filter(pk=device_id).update(management_ip=None)
+    mine.update(hold=hold)
 
 
 def _follow(config: Config, *, old_group: UUID | None, moved: bool) -> None:
@@ -262,35 +283,9 @@ def _follow(config: Config, *, old_group: UUID | None, moved: bool) -> None:
 
 @transaction.atomic
 def device_deactivate(device: Device, *, actor_id: UUID | None = None) -> Device:
-    """Take a device out of service: it is handed an empty configuration and then nothing (spec 2.2).
-
-    Its own settings and variables stay stored; its templates are unassigned. Raises Conflict.
-    """
-    stale.reading_templates()
-    with telling.status_changes(_config_ids(device)):
-        return _deactivate(device, actor_id=actor_id)
-
-
-def _config_ids(device: Device) -> list[UUID]:
-    return list(Config.objects.filter(device_id=device.pk).values_list("pk", flat=True))
-
-
-def _deactivate(device: Device, *, actor_id: UUID | None) -> Device:
-    # Device first, configuration second: the order every writer of both keeps.
-    locked(Device.objects.filter(pk=device.pk)).values_list("pk").first()
-    config = locked(Config.objects.filter(device_id=device.pk)).first()
-    if config is not None:
-        assignment.write(config, [])
-        stale.mark(Q(pk=config.pk), cause=Cause.DEACTIVATED, actor_id=actor_id, background=False)
-    inventory.device_flag_set(device, deactivated=True)
-    if config is not None:
-        move(Config.objects.filter(pk=config.pk), Status.DEACTIVATING)
-        recompute.recompute_one(config.pk)
-        if Config.objects.filter(pk=config.pk, checksum=config.checksum).exclude(checksum="").exists():
-            move(Config.objects.filter(pk=config.pk), Status.DEACTIVATED)
-    if config is None or not Config.objects.filter(pk=config.pk, status=Status.DEACTIVATING).exists():
-        Device.objects.filter(pk=device.pk).update(management_ip=None)
-    _record("device.deactivated", device)
+    """Take a device out of service, as `duty.devices_deactivate` does many. Raises Conflict."""
+    if not duty.devices_deactivate([device.pk], actor_id=actor_id):
+        raise Conflict(ALREADY_DEACTIVATED)
     device.refresh_from_db()
     return device
 
@@ -298,41 +293,16 @@ def _deactivate(device: Device, *, actor_id: UUID | None) -> Device:
 @transaction.atomic
 def device_activate(device: Device, *, actor_id: UUID | None = None) -> Device:
     """Put a device back into service with its automatic templates. Raises Conflict."""
-    stale.reading_templates()
-    with telling.status_changes(_config_ids(device)):
-        return _activate(device, actor_id=actor_id)
-
-
-def _activate(device: Device, *, actor_id: UUID | None) -> Device:
-    inventory.device_flag_set(device, deactivated=False)
-    config = locked(Config.objects.filter(device_id=device.pk)).first()
-    if config is not None:
-        config.device = device
-        assignment.write(config, assignment.starting_ids(device, backend=config.backend))
-        move(Config.objects.filter(pk=config.pk), Status.MODIFIED)
-        stale.mark(Q(pk=config.pk), cause=Cause.ACTIVATED, actor_id=actor_id, background=False)
-        recompute.recompute_one(config.pk)
-        confirmed = Config.objects.filter(pk=config.pk, checksum=config.applied_checksum).exclude(checksum="")
-        move(confirmed, Status.APPLIED)
-    _record("device.activated", device)
+    if not duty.devices_activate([device.pk], actor_id=actor_id):
+        raise Conflict(ALREADY_ACTIVE)
     device.refresh_from_db()
     return device
 
 
 @transaction.atomic
 def device_delete(device: Device, *, force: bool = False) -> None:
-    """Delete a device that was deactivated and has confirmed it; `force` skips the check. Raises Forbidden."""
-    row = locked(Device.objects.filter(pk=device.pk)).first()
-    if row is None:
-        raise Conflict("The device is gone.")
-    config = config_of(row)
-    retired = row.is_deactivated and (config is None or config.status == Status.DEACTIVATED)
-    if not (force or retired):
-        raise Forbidden("The device must be deactivated before it can be deleted.")
-    deleted.device_keep(row)
-    Config.objects.filter(device_id=row.pk).update(revision=None)
-    gone = copy.copy(row)
-    row.delete()
-    _record(
-        "device.deleted", gone, changes={name: (was, None) for name, (_, was) in audit.contents(gone).items()}
-    )
+    """Delete a device, as `duty.devices_delete` does many. Raises Forbidden, Conflict."""
+    if not duty.devices_delete([device.pk], force=force):
+        if not Device.objects.filter(pk=device.pk).exists():
+            raise Conflict("The device is gone.")
+        raise Forbidden(STILL_ACTIVE)

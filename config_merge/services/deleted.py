@@ -1,25 +1,48 @@
 """Keeping what deleted devices were, so that a deletion can be taken back for thirty days."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from config_merge.exchange.models import DeletedDevice
 from config_merge.models import Config, ConfigTemplate
 from core.acting import current
 from core.clock import now
+from core.db import bulk_insert_objects
 from devices.models import Device
 
 DEVICE_FIELDS = ("name", "mac_address", "key", "model", "os", "system", "notes", "hardware_id")
 
 
-def device_keep(device: Device) -> None:
-    """Write down what a device is; call it in the transaction that deletes the device, before it does."""
-    config = Config.objects.filter(device_id=device.pk).first()
+def devices_keep(devices: Sequence[Device]) -> None:
+    """Write down what devices are; call it in the transaction that deletes them, before it does. Three statements."""
+    configs = {row.device_id: row for row in Config.objects.filter(device_id__in=[row.pk for row in devices])}
+    templates: dict[UUID, list[dict[str, str]]] = defaultdict(list)
+    links = ConfigTemplate.objects.filter(config_id__in=[row.pk for row in configs.values()])
+    columns = ("config_id", "template_id", "template__name")
+    for config_id, pk, name in links.order_by("position", "pk").values_list(*columns):
+        templates[config_id].append({"id": str(pk), "name": name})
+    bulk_insert_objects([_kept(device, configs.get(device.pk), templates) for device in devices])
+
+
+def _kept(
+    device: Device, config: Config | None, templates: Mapping[UUID, list[dict[str, str]]]
+) -> DeletedDevice:
+    contents: dict[str, Any] | None = None
+    if config is not None:
+        contents = {
+            "backend": config.backend,
+            "config": config.config,
+            "context": config.context,
+            "templates": templates.get(config.pk, []),
+        }
     snapshot: dict[str, Any] = {
         "device": {name: getattr(device, name) for name in DEVICE_FIELDS},
         "group": str(device.group_id) if device.group_id else None,
-        "config": _contents(config) if config is not None else None,
+        "config": contents,
     }
-    DeletedDevice.objects.create(
+    return DeletedDevice(
         organization_id=device.organization_id,
         device_id=device.pk,
         name=device.name,
@@ -28,18 +51,6 @@ def device_keep(device: Device) -> None:
         deleted_by=current().name[:150],
         snapshot=snapshot,
     )
-
-
-def _contents(config: Config) -> dict[str, Any]:
-    links = ConfigTemplate.objects.filter(config=config).order_by("position", "pk")
-    return {
-        "backend": config.backend,
-        "config": config.config,
-        "context": config.context,
-        "templates": [
-            {"id": str(pk), "name": name} for pk, name in links.values_list("template_id", "template__name")
-        ],
-    }
 
 
 def deleted_devices_prune() -> int:

@@ -18,6 +18,15 @@ from tenancy.models import User
 from tenancy.policy import allows
 from tenancy.queries import roles_of
 
+WOULD_ACTIVATE = "It would be activated."
+WOULD_DELETE = "It would be deleted."
+WOULD_DEACTIVATE = "It would be deactivated."
+IN_GROUP = "The device is in that group already."
+IN_NO_GROUP = "The device is in no group."
+HAS_TEMPLATE = "The device has the template already."
+LACKS_TEMPLATE = "The device does not have the template."
+IS_REQUIRED = "A required template cannot be taken away."
+OTHER_BACKEND = "The template is for another back end than the device's configuration."
 UNEXPECTED = "Its stored data cannot be read; the server's log says more."
 _RIGHT = {Job.Kind.DELETE: "delete", Job.Kind.ACTIVATE: "add", Job.Kind.DEACTIVATE: "add"}
 
@@ -70,9 +79,9 @@ def _in_time() -> Iterator[None]:
 
 def _activate(job: Job, device: Device) -> str:
     if not device.is_deactivated:
-        raise Nothing("The device already is active.")
+        raise Nothing(configs.ALREADY_ACTIVE)
     if job.dry_run:
-        return "It would be activated."
+        return WOULD_ACTIVATE
     with _in_time():
         configs.device_activate(device, actor_id=job.creator_id)
     return ""
@@ -80,9 +89,9 @@ def _activate(job: Job, device: Device) -> str:
 
 def _deactivate(job: Job, device: Device) -> str:
     if device.is_deactivated:
-        raise Nothing("The device already is deactivated.")
+        raise Nothing(configs.ALREADY_DEACTIVATED)
     if job.dry_run:
-        return "It would be deactivated."
+        return WOULD_DEACTIVATE
     with _in_time():
         configs.device_deactivate(device, actor_id=job.creator_id)
     return ""
@@ -94,9 +103,10 @@ def _delete(job: Job, device: Device) -> str:
         configs.device_delete(device, force=force)
         return ""
     status = Config.objects.filter(device=device).values_list("status", flat=True).first()
-    if not force and not (device.is_deactivated and status in (None, Status.DEACTIVATED)):
-        raise Forbidden("The device must be deactivated before it can be deleted.")
-    return "It would be deleted."
+    is_out = device.is_retired or (device.is_deactivated and status in (None, Status.DEACTIVATED))
+    if not force and not is_out:
+        raise Forbidden(configs.STILL_ACTIVE)
+    return WOULD_DELETE
 
 
 def _change_group(job: Job, device: Device, user: User | None) -> str:
@@ -105,7 +115,7 @@ def _change_group(job: Job, device: Device, user: User | None) -> str:
     if wanted and group is None:
         raise NotFound("The group is gone.")
     if device.group_id == (group.pk if group else None):
-        raise Nothing("The device is in that group already." if group else "The device is in no group.")
+        raise Nothing(IN_GROUP if group else IN_NO_GROUP)
     return _changed(job, device, {"group": group})
 
 
@@ -121,14 +131,14 @@ def _templates(job: Job, device: Device, user: User | None) -> str:
     ids = assignment.current_ids(config.pk) if config else []
     if job.kind == Job.Kind.ASSIGN_TEMPLATE:
         if template.pk in ids:
-            raise Nothing("The device has the template already.")
+            raise Nothing(HAS_TEMPLATE)
         _require_fit(device, template)
         ids.append(template.pk)
     else:
         if template.pk not in ids:
-            raise Nothing("The device does not have the template.")
+            raise Nothing(LACKS_TEMPLATE)
         if template.required:
-            raise Forbidden("A required template cannot be taken away.")
+            raise Forbidden(IS_REQUIRED)
         ids.remove(template.pk)
     found = Template.objects.in_bulk(ids)
     return _changed(job, device, {"config": {"templates": [found[pk] for pk in ids if pk in found]}})
@@ -137,7 +147,7 @@ def _templates(job: Job, device: Device, user: User | None) -> str:
 def _require_fit(device: Device, template: Template) -> None:
     backend = Config.objects.filter(device=device).values_list("backend", flat=True).first()
     if backend is not None and template.backend != backend:
-        raise Forbidden("The template is for another back end than the device's configuration.")
+        raise Forbidden(OTHER_BACKEND)
 
 
 def _changed(job: Job, device: Device, changes: dict[str, object]) -> str:

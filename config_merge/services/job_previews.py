@@ -12,8 +12,8 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from config_merge.models import Job, Template
-from config_merge.services import preview
+from config_merge.models import Job, Site, Template
+from config_merge.services import preview, site_previews
 from config_merge.services.comparison import Affected, Failure, Preview, Progress
 from core.errors import NotFound
 from devices.models import DeviceGroup, FleetSettings
@@ -25,7 +25,10 @@ _RELATED: dict[str, type[models.Model]] = {"organization": Organization, "group"
 
 
 def packed(*, kind: str, pk: UUID | None, changes: Mapping[str, Any], delete: bool = False) -> dict[str, Any]:
-    """Return a proposal as JSON; `kind` is "template", "group" or "variables", `pk` None for a new template."""
+    """Return a proposal as JSON; `pk` is None for a new template.
+
+    `kind` is "template", "group", "site", "site_settings" or "variables".
+    """
     plain = {
         name: (value.pk.hex if value is not None else None) if name in _RELATED else value
         for name, value in changes.items()
@@ -64,6 +67,12 @@ def computed(job: Job, *, progress: Progress | None = None) -> tuple[int, dict[s
         case "group":
             group = _found(DeviceGroup, proposal["pk"])
             found = preview.group_preview(group, changes, delete=proposal["delete"], progress=progress)
+        case "site":
+            site = _found(Site, proposal["pk"])
+            found = site_previews.site_preview(site, changes, progress=progress)
+        case "site_settings":
+            site = _found(Site, proposal["pk"])
+            found = site_previews.site_settings_preview(site, changes["changes"], progress=progress)
         case _:
             settings = _found(FleetSettings, proposal["pk"])
             found = preview.organization_variables_preview(settings, changes["context"], progress=progress)

@@ -1,4 +1,4 @@
-"""Working jobs off, item by item, a slice at a time so that other background work has its turn.
+"""Working jobs off, a slice at a time so that other background work has its turn.
 
 Invariants: an item leaves `pending` by a conditional UPDATE in the very transaction that does its work, so it is done
 once, whoever is killed or woken twice. Whoever asked needs the right again when an item's turn comes. A lease keeps
@@ -17,8 +17,8 @@ from django.db import DataError, IntegrityError, InterfaceError, OperationalErro
 from django.db.models import Q, QuerySet
 
 from config_merge.models import Job, JobItem
-from config_merge.queries import job_counts
-from config_merge.services import job_actions, job_previews
+from config_merge.queries import job_progress
+from config_merge.services import job_actions, job_portions, job_previews
 from core.acting import Actor, acting_as
 from core.clock import now
 from core.errors import MusterError
@@ -29,7 +29,6 @@ from tenancy.services import notify
 logger = logging.getLogger(__name__)
 LEASE = timedelta(seconds=60)
 SLICE = timedelta(seconds=5)
-CHUNK = 50
 OPEN = (Job.State.QUEUED, Job.State.RUNNING)
 # A lock held too long, a deadlock, a lost connection: nothing of it is the job's fault.
 DATABASE = (OperationalError, InterfaceError)
@@ -166,13 +165,22 @@ def _holds(job: Job, lease: UUID, **columns: Any) -> bool:
 
 
 def _items(job: Job, lease: UUID) -> None:
-    """Do pending items until none is left, the slice is over, or the job is not ours any more."""
+    """Do pending items until none is left, the slice is over, or the job is not ours any more.
+
+    They are done together, many in one transaction; those with which something is not in order, one by one.
+    """
     until = now() + SLICE
-    while now() < until and (chunk := list(_pending(job)[:CHUNK])):
-        for item in chunk:
+    portions = job_portions.Portions()
+    while now() < until and (chunk := list(_pending(job)[: portions.size])):
+        if not _held(job, lease).exists():
+            return
+        left = portions.do(job, chunk)
+        portions.rest()
+        for item in left:
             if now() >= until or not _held(job, lease).exists():
                 return
             _do(job, item)
+            portions.rest()
 
 
 def _do(job: Job, item: JobItem) -> None:
@@ -242,11 +250,23 @@ def _closed(job: Job, lease: UUID, **columns: Any) -> bool:
 
 def _tell(job: Job) -> None:
     """Write down that a job has ended, and tell people."""
-    job.refresh_from_db(fields=["state", "problem", "total"])
-    counts = job_counts([job.pk])[job.pk]
+    job.refresh_from_db(fields=["state", "problem", "total", "looked_at"])
+    counts = job_progress([job])[job.pk]
     changes = {name: (None, counts[name]) for name in ("done", "failed", "skipped")}
     audit.record("job.finished", job, organization_id=job.organization_id, changes=changes)
     _announce(job, counts)
+
+
+def _outcome(job: Job, counts: Mapping[str, int]) -> str:
+    """Return in words what a job did, or what the change it looked at would do."""
+    if job.kind != Job.Kind.PREVIEW:
+        return f"{counts['done']:,} done, {counts['failed']:,} failed, {counts['skipped']:,} skipped"
+    job.refresh_from_db(fields=["result"])
+    found = {name: job.result.get(name, 0) for name in ("changed", "failed", "unchanged")}
+    return (
+        f"{found['changed']:,} would change, {found['failed']:,} would fail, "
+        f"{found['unchanged']:,} would stay the same"
+    )
 
 
 def _announce(job: Job, counts: Mapping[str, int]) -> None:
@@ -254,14 +274,14 @@ def _announce(job: Job, counts: Mapping[str, int]) -> None:
     if job.organization_id is None:
         return
     failed = counts["failed"] or bool(job.problem)
-    words = job.problem or f"{counts['done']} done, {counts['failed']} failed, {counts['skipped']} skipped"
+    devices = "1 device" if job.total == 1 else f"{job.total:,} devices"
     notify(
         organization_id=job.organization_id,
         kind="job_finished",
         level=Notification.Level.WARNING if failed else Notification.Level.INFO,
         target_type="job",
         target_id=job.pk,
-        message=f"{job.get_kind_display()} of {job.total} devices has ended: {words}.",
+        message=f"{job.get_kind_display()}, {devices}: {(job.problem or _outcome(job, counts)).rstrip('.')}.",
     )
     told = {name: counts[name] for name in ("done", "failed", "skipped")}
     data = {

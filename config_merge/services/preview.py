@@ -51,7 +51,10 @@ class TooMany(MusterError):
         self.count = count
 
 
-def _run(concerned: Q, proposal: Proposal, *, limit: int | None, progress: Progress | None = None) -> Preview:
+def looked_at(
+    concerned: Q, proposal: Proposal, *, limit: int | None, progress: Progress | None = None
+) -> Preview:
+    """Return what a proposal does to the configurations that are concerned. Raises TooMany above the limit."""
     ids = list(
         Config.objects.filter(concerned, device__is_deactivated=False)
         .order_by("device__name", "pk")
@@ -85,7 +88,7 @@ def template_preview(
     """
     if template is not None and delete:
         gone = template.pk
-        return _run(
+        return looked_at(
             _users(gone),
             lambda now: _with_templates(now, [each for each in now.templates if each.pk != gone]),
             limit=limit,
@@ -103,7 +106,7 @@ def template_preview(
         # Who is concerned and does not have it, is about to get it.
         return _with_templates(now, [*now.templates, row])
 
-    return _run(_users(row.pk) | joining, proposal, limit=limit, progress=progress)
+    return looked_at(_users(row.pk) | joining, proposal, limit=limit, progress=progress)
 
 
 def _users(template_id: UUID) -> Q:
@@ -125,7 +128,7 @@ def group_preview(
     rows = GroupTemplate.objects.filter(group=group).order_by("position", "pk")
     held = list(rows.values_list("template_id", flat=True))
     if delete:
-        return _run(Q(device__group_id=group.pk), _leaving(held), limit=limit, progress=progress)
+        return looked_at(Q(device__group_id=group.pk), _leaving(held), limit=limit, progress=progress)
     row, wanted = groups.proposed_group(group, changes)
     order = None if wanted is None else assignment.unique([template.pk for template in wanted])
     by_id = {template.pk: template for template in wanted or ()}
@@ -137,7 +140,7 @@ def group_preview(
         chosen = _regrouped(now, [by_id[pk] for pk in order], held=held, removed=removed)
         return replace(now, group=row, templates=tuple(chosen))
 
-    return _run(Q(device__group_id=group.pk), proposal, limit=limit, progress=progress)
+    return looked_at(Q(device__group_id=group.pk), proposal, limit=limit, progress=progress)
 
 
 def _optional(template_ids: Sequence[UUID]) -> set[UUID]:
@@ -186,7 +189,7 @@ def organization_variables_preview(
 ) -> Preview:
     """Return what new variables of an organization do to its devices. Raises ValidationError, TooMany."""
     row = inventory.proposed_fleet_settings(fleet_settings, {"context": context})
-    return _run(
+    return looked_at(
         Q(device__organization_id=row.pk),
         lambda now: replace(now, organization=row.context),
         limit=limit,
@@ -248,7 +251,7 @@ def _created(device: Device, wanted: Mapping[str, Any], *, joined: bool) -> Stan
     chosen = list(wanted.get("templates") or ())
     configs.check_templates(device, chosen)
     ids = assignment.starting_ids(device, backend=backend, chosen=[template.pk for template in chosen])
-    return _standing(config, device, ids)
+    return standing_of(config, device, ids)
 
 
 def _updated(now: Standing, device: Device, before: Device, wanted: Mapping[str, Any]) -> Standing:
@@ -264,7 +267,7 @@ def _updated(now: Standing, device: Device, before: Device, wanted: Mapping[str,
         ids = assignment.with_required(device, backend=config.backend, template_ids=ids)
     if wanted:
         ids = _configured(config, device, ids, wanted)
-    return _standing(config, device, ids)
+    return standing_of(config, device, ids)
 
 
 def _swapped(config: Config, ids: Sequence[UUID], *, old_group: UUID | None, device: Device) -> list[UUID]:
@@ -295,7 +298,8 @@ def _configured(config: Config, device: Device, ids: Sequence[UUID], wanted: Map
     return assignment.with_required(device, backend=config.backend, template_ids=ids)
 
 
-def _standing(config: Config, device: Device, template_ids: Sequence[UUID]) -> Standing:
+def standing_of(config: Config, device: Device, template_ids: Sequence[UUID]) -> Standing:
+    """Return the rows a configuration with these templates would be made of."""
     found = Template.objects.in_bulk(list(template_ids))
     fleet = FleetSettings.objects.filter(pk=device.organization_id).first()
     return Standing(

@@ -7,60 +7,31 @@ run twice, be killed at any point, or meet a newer change half way; the rows lef
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import transaction
 from django.db.models import F, QuerySet
 
 from config_merge import inputs
 from config_merge.engine import Artefact, EngineError
-from config_merge.hiding import Secrecy
-from config_merge.models import Config, ConfigRevision, Status
-from config_merge.services import telling
-from config_merge.status import after_computation, clipped_reason, sources_of
+from config_merge.models import Config
+from config_merge.services.storing import Computation as Computation
+from config_merge.services.storing import store as store
+from config_merge.services.storing import store_and_tell
 from core import metrics
-from core.clock import now
-from core.db import bulk_set, claim, claiming, locked
-from tenancy.models import Notification
-from tenancy.services import notify
+from core.db import claim, claiming
 
 logger = logging.getLogger(__name__)
 CHUNK = 100
+# A chunk that took less than BRIEF seconds is followed by one of twice as many, up to LARGEST: the first devices are
+# served soon, and what a chunk costs by itself is paid less often.
+LARGEST, BRIEF = 400, 0.25
 UNEXPECTED = "Its stored data cannot be read or rendered; the server's log says more."
 _draining = threading.Lock()
 _later: ContextVar[bool] = ContextVar("muster_compute_later", default=False)
-WRITTEN = [
-    "checksum",
-    "status",
-    "error_reason",
-    "problem",
-    "computed_generation",
-    "revision_id",
-    "revision_number",
-    "modified",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Computation:
-    """The outcome for one configuration: an artefact and what it was made of, or why there is none.
-
-    `problem` is in the engine's words, which may quote secrets; it is stored without them. `is_held` says that the
-    device keeps what it has.
-    """
-
-    config_id: UUID
-    generation: int
-    artefact: Artefact | None
-    problem: str = field(default="", repr=False)
-    item: inputs.Inputs | None = field(default=None, repr=False)
-    is_held: bool = False
 
 
 def stale_configs() -> QuerySet[Config]:
@@ -68,12 +39,18 @@ def stale_configs() -> QuerySet[Config]:
     return Config.objects.filter(generation__gt=F("computed_generation"))
 
 
-def compute(item: inputs.Inputs) -> Computation:
-    """Render one configuration; what the engine refuses becomes the outcome's `problem`."""
+def compute(item: inputs.Inputs, artefact: Artefact | None = None) -> Computation:
+    """Render one configuration, unless its `artefact` is known; what the engine refuses becomes its `problem`."""
     if item.is_held:
         return Computation(item.config_id, item.generation, None, is_held=True)
     try:
-        artefact = item.artefact()
+        if artefact is None:
+            effective = item.effective()
+            try:
+                artefact = item.artefact(effective)
+            except EngineError as error:
+                problem = item.refused(error, effective)
+                return Computation(item.config_id, item.generation, None, problem, item)
     except EngineError as error:
         return Computation(item.config_id, item.generation, None, str(error), item)
     except Exception:
@@ -85,29 +62,32 @@ def compute(item: inputs.Inputs) -> Computation:
 
 def compute_all(config_ids: Sequence[UUID]) -> list[Computation]:
     """Load and render configurations; one that cannot even be read becomes a `problem` of its own."""
-    rows = Config.objects.filter(pk__in=config_ids)
     try:
-        return [compute(item) for item in inputs.load(rows)]
+        return [compute(item) for item in inputs.load_stored(config_ids)]
     except (ImproperlyConfigured, ValueError):
         if len(config_ids) > 1:
             return [outcome for config_id in config_ids for outcome in compute_all([config_id])]
         logger.exception("a configuration cannot be read", extra={"config": str(config_ids[0])})
-        generations = rows.values_list("pk", "generation")
+        generations = Config.objects.filter(pk__in=config_ids).values_list("pk", "generation")
         return [Computation(config_id, generation, None, UNEXPECTED) for config_id, generation in generations]
 
 
 def drain(*, chunk: int = CHUNK) -> int:
-    """Compute chunk by chunk until nothing is stale; returns how many configurations were computed.
+    """Compute chunk by chunk, at first `chunk`, until nothing is stale; returns how many configurations were computed.
 
     In one process only one thread drains: on SQLite two would compute the same rows, and anywhere they would
     only share one interpreter. Who finds the lock taken leaves the rows to its holder, or to the next sweep.
     """
     if not _draining.acquire(blocking=False):
         return 0
-    total = 0
+    total, size = 0, chunk
     try:
-        while done := recompute_chunk(chunk):
+        began = perf_counter()
+        while done := recompute_chunk(size):
             total += done
+            ended = perf_counter()
+            size = min(LARGEST, 2 * size) if ended - began < BRIEF else chunk
+            began = ended
     finally:
         _draining.release()
     if total:
@@ -118,7 +98,7 @@ def drain(*, chunk: int = CHUNK) -> int:
 def recompute_chunk(size: int = CHUNK) -> int:
     """Compute up to `size` stale configurations that no other worker holds; returns how many were taken."""
     with claiming():
-        ids = [config.pk for config in claim(stale_configs().only("pk"))[:size]]
+        ids = list(claim(stale_configs()).order_by("pk").values_list("pk", flat=True)[:size])
         if ids:
             _work_off(ids)
     return len(ids)
@@ -136,10 +116,16 @@ def computed_later() -> Iterator[None]:
 
 def recompute_one(config_id: UUID) -> None:
     """Compute one configuration now if it is stale, waiting for whoever computes it already."""
-    if _later.get():
+    recompute_these([config_id])
+
+
+def recompute_these(config_ids: Collection[UUID]) -> None:
+    """Compute those that are stale now, waiting for whoever computes them already; all in one go, so name hundreds."""
+    if _later.get() or not config_ids:
         return
     with claiming():
-        ids = [config.pk for config in claim(stale_configs().filter(pk=config_id).only("pk"), wait=True)]
+        waiting = stale_configs().filter(pk__in=list(config_ids)).order_by("pk")
+        ids = list(claim(waiting, wait=True).values_list("pk", flat=True))
         if ids:
             _work_off(ids)
 
@@ -148,108 +134,13 @@ def _work_off(config_ids: Sequence[UUID]) -> None:
     """Compute and store, and count it."""
     started = perf_counter()
     outcomes = compute_all(config_ids)
-    _store_and_tell(outcomes)
+    settle(outcomes)
     metrics.observe(metrics.RECOMPUTE, perf_counter() - started)
+
+
+def settle(outcomes: Sequence[Computation]) -> None:
+    """Store outcomes and count them; call it where the rows that were read are still held."""
+    store_and_tell(outcomes)
     failed = sum(outcome.artefact is None and not outcome.is_held for outcome in outcomes)
     metrics.add(metrics.RECOMPUTED, "problem", amount=failed)
     metrics.add(metrics.RECOMPUTED, "computed", amount=len(outcomes) - failed)
-
-
-@transaction.atomic
-def _store_and_tell(computations: Sequence[Computation]) -> None:
-    """Store the outcomes; people are told of a device that can no longer be given what it should be."""
-    failed = [item.config_id for item in computations if item.artefact is None and not item.is_held]
-    well = Config.objects.filter(pk__in=failed, problem="").select_related("device")
-    news = list(well.only("pk", "device__name", "device__organization_id")) if failed else []
-    store(computations)
-    for config in news:
-        notify(
-            organization_id=config.device.organization_id,
-            kind="config_problem",
-            level=Notification.Level.ERROR,
-            target_type="device",
-            target_id=config.device_id,
-            message=f"The configuration of {config.device.name} cannot be computed.",
-        )
-
-
-@transaction.atomic
-def store(computations: Sequence[Computation]) -> int:
-    """Write the outcomes that are still news; returns how many configurations got a new revision."""
-    rows = locked(Config.objects.filter(pk__in=[item.config_id for item in computations])).defer(
-        "config", "context"
-    )
-    current = {config.pk: config for config in rows}
-    news = [
-        (item, config)
-        for item in computations
-        if (config := current.get(item.config_id)) and config.computed_generation < item.generation
-    ]
-    before = {config.pk: config.status for _, config in news}
-    secrecy = Secrecy()
-    secrecy.learn(
-        item.item.organization_id
-        for item, config in news
-        if item.item is not None and (item.artefact is None or item.artefact.md5 != config.checksum)
-    )
-    revisions = [revision for item, config in news if (revision := _apply(item, config, secrecy))]
-    ConfigRevision.objects.bulk_create(revisions)
-    bulk_set(
-        Config, WRITTEN, [(config.pk, [getattr(config, name) for name in WRITTEN]) for _, config in news]
-    )
-    telling.computed({config.pk: (before[config.pk], config.status) for _, config in news}, revisions)
-    metrics.add(metrics.REVISIONS, amount=len(revisions))
-    return len(revisions)
-
-
-def _apply(item: Computation, config: Config, secrecy: Secrecy) -> ConfigRevision | None:
-    """Move `config` (in memory) to the computed state; returns the revision to write, if the bytes changed."""
-    if item.problem and item.item is not None:
-        item = replace(item, problem=secrecy.words(item.item, item.problem)[:512])
-    config.computed_generation = item.generation
-    if item.is_held:
-        return None
-    recovered = bool(config.problem) and not item.problem
-    config.problem = item.problem
-    artefact = item.artefact
-    if artefact is None:
-        # It keeps its last revision, but that is not what it should be.
-        if config.status in sources_of(Status.ERROR):
-            config.status = Status.ERROR
-            config.error_reason = clipped_reason(f"The configuration cannot be computed: {item.problem}")
-        return None
-    if recovered and config.status == Status.ERROR:
-        held = artefact.md5 == config.checksum == config.applied_checksum
-        config.status = Status.APPLIED if held else Status.MODIFIED
-        config.error_reason = ""
-    if artefact.md5 == config.checksum:
-        return None
-    config.status = after_computation(
-        config.status, checksum=artefact.md5, previous=config.checksum, applied=config.applied_checksum
-    )
-    if config.status != Status.ERROR:
-        config.error_reason = ""
-    config.checksum = artefact.md5
-    config.revision_number += 1
-    config.modified = now()
-    revision = ConfigRevision(
-        config_id=config.pk,
-        number=config.revision_number,
-        artefact=artefact.archive,
-        checksum=artefact.md5,
-        sha256=artefact.sha256,
-        size=len(artefact.archive),
-        cause=config.stale_cause,
-        actor_id=config.stale_actor_id,
-        inputs=_kept(item.item, secrecy) if item.item is not None else {},
-    )
-    config.revision_id = revision.pk
-    return revision
-
-
-def _kept(item: inputs.Inputs, secrecy: Secrecy) -> dict[str, Any]:
-    """Return what a revision keeps: the device's own part of what it is made of, and every secret that went into it.
-
-    The secrets hide what stands in its files long after they were replaced everywhere else.
-    """
-    return {**item.own(), "secrets": sorted(secrecy.secrets(item))}

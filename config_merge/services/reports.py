@@ -1,9 +1,10 @@
-"""What devices say of their configuration. Only their word moves a configuration to `applied`.
+"""What devices say of their configuration. Only their word moves a configuration to `applied`, and ends its task.
 
-A batch of reports is one transaction: one UPDATE for all the plain "applied" of active configurations, one each for
-the others; an error adds a notification for people.
+A batch of reports is one transaction: one UPDATE for all that have just what they should have, and one for their
+tasks; the others are looked at one by one. An error adds a notification for people.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -11,6 +12,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Case, F, QuerySet, Value, When
 
+from config_merge.delivery import drift, outcomes, queue
 from config_merge.hiding import reported_words
 from config_merge.models import Config, Status
 from config_merge.services import stale, telling
@@ -25,13 +27,20 @@ _CONFIRMED = {"status": Status.APPLIED, "error_reason": "", "applied_checksum": 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One device's word: `applied` or `error` with a reason, and optionally the md5 of what it applied."""
+    """One device's word: `applied` or `error` with a reason, and optionally the md5 of what it applied.
+
+    `rolled_back` says of an error that the device lost contact and put everything back, `actual` what is on it now,
+    `task_id` which task it is about.
+    """
 
     config_id: UUID
     device_id: UUID
     status: str
     reason: str = ""
     checksum: str = ""
+    rolled_back: bool = False
+    actual: str = ""
+    task_id: UUID | None = None
 
 
 def take(report: Report) -> str:
@@ -45,9 +54,13 @@ def take_many(reports: Sequence[Report]) -> list[str]:
     if len(reports) > 1:
         in_turn(stale.FLEET, shared=True)
     with telling.status_changes([report.config_id for report in reports]):
-        if len(reports) > 1 and _all_applied(reports):
-            return [report.status for report in reports]
-        return [_take(report) for report in reports]
+        plain = _plain(reports) if len(reports) > 1 else frozenset()
+        _confirmed([report for number, report in enumerate(reports) if number in plain])
+        statuses = [
+            report.status if number in plain else _take(report) for number, report in enumerate(reports)
+        ]
+    drift.measured({report.device_id: report.actual for report in reports if report.actual})
+    return statuses
 
 
 def _active(config_ids: Sequence[UUID]) -> QuerySet[Config]:
@@ -56,11 +69,29 @@ def _active(config_ids: Sequence[UUID]) -> QuerySet[Config]:
     )
 
 
-def _all_applied(reports: Sequence[Report]) -> bool:
-    """Take a batch of the common kind in one statement; False when one of it is not, and each has to be looked at."""
-    plain = all(report.status == Status.APPLIED and not report.checksum for report in reports)
-    ids = {report.config_id for report in reports}
-    return plain and _active(list(ids)).update(**_CONFIRMED) == len(ids)
+def _plain(reports: Sequence[Report]) -> frozenset[int]:
+    """Return which reports, by their number, say that an active device has just what it should have.
+
+    Where a batch holds several reports of one device, their order matters, and none of them is plain.
+    """
+    counts = Counter(report.config_id for report in reports)
+    rows = locked(_active(list(counts)).order_by("pk"))
+    wanted = dict(rows.values_list("pk", "checksum"))
+    return frozenset(
+        number
+        for number, report in enumerate(reports)
+        if report.status == Status.APPLIED
+        and counts[report.config_id] == 1
+        and report.config_id in wanted
+        and report.checksum in ("", wanted[report.config_id])
+    )
+
+
+def _confirmed(reports: Sequence[Report]) -> None:
+    """Write plain reports down in two statements."""
+    if reports:
+        _active([report.config_id for report in reports]).update(**_CONFIRMED)
+        outcomes.applied([report.device_id for report in reports])
 
 
 def _take(report: Report) -> str:
@@ -81,20 +112,36 @@ def _failed(active: QuerySet[Config], report: Report) -> str | None:
     """
     wanted = active.filter(checksum=report.checksum) if report.checksum else active
     reason = clipped_reason(reported_words(report.config_id, report.reason))
-    if wanted.exclude(status=Status.ERROR, error_reason=reason).update(
+    is_news = wanted.exclude(status=Status.ERROR, error_reason=reason).update(
         status=Status.ERROR, error_reason=reason
-    ):
+    )
+    if is_news:
         _tell(report)
-        return report.status
-    return active.values_list("status", flat=True).first()
+    status = Status.ERROR.value if is_news else active.values_list("status", flat=True).first()
+    if status is not None:
+        outcomes.failed(
+            report.device_id,
+            checksum=report.checksum,
+            reason=reason,
+            rolled_back=report.rolled_back,
+            task_id=report.task_id,
+        )
+    return status
 
 
 def _applied(active: QuerySet[Config], report: Report) -> int:
     """Move to `applied`; a device that names another checksum than the current one still has to fetch it."""
     if not report.checksum:
-        return active.update(**_CONFIRMED)
+        if moved := active.update(**_CONFIRMED):
+            outcomes.applied([report.device_id])
+        return moved
     status = Case(When(checksum=report.checksum, then=Value(Status.APPLIED)), default=Value(Status.MODIFIED))
-    return active.update(status=status, error_reason="", applied_checksum=report.checksum[:32])
+    moved = active.update(status=status, error_reason="", applied_checksum=report.checksum[:32])
+    if moved:
+        outcomes.applied_checksum(report.device_id, report.checksum[:32])
+        if active.filter(status=Status.MODIFIED).exists():
+            queue.ensure(active)
+    return moved
 
 
 def _while_deactivating(report: Report) -> str:
@@ -107,6 +154,7 @@ def _while_deactivating(report: Report) -> str:
         error_reason="",
         applied_checksum=F("checksum"),
     ):
+        outcomes.applied([report.device_id])
         Device.objects.filter(pk=report.device_id).update(management_ip=None)
     return Status.DEACTIVATED.value
 

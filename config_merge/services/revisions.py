@@ -11,7 +11,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import transaction
 
 from config_merge.models import Cause, Config, ConfigRevision, Managed, SiteDevice, Template
-from config_merge.services import sites, stale
+from config_merge.services import places, stale
 from config_merge.services.assignment import usable_by
 from config_merge.services.configs import config_update
 from core.db import locked
@@ -61,7 +61,7 @@ def revision_restore(
         changed = _settings_restored(config, revision, actor_id=actor_id)
         return _restored(changed, revision, row)
     if config.managed_by != Managed.TEMPLATES:
-        config = sites.device_manage(row, by=Managed.TEMPLATES, actor_id=actor_id)
+        config = places.device_manage(row, by=Managed.TEMPLATES, actor_id=actor_id)
         config.device = row
     changed = config_update(
         config,
@@ -80,12 +80,13 @@ def _settings_restored(config: Config, revision: ConfigRevision, *, actor_id: UU
     place = SiteDevice.objects.filter(device_id=config.device_id).first()
     if place is None:
         raise ValidationError({NON_FIELD_ERRORS: ["The device is in no site any more."]})
-    sites.place_settings_restore(place, revision.inputs["settings"], actor_id=actor_id)
-    return sites.device_manage(config.device, by=Managed.SITE, actor_id=actor_id)
+    places.place_settings_restore(place, revision.inputs["settings"], actor_id=actor_id)
+    return places.device_manage(config.device, by=Managed.SITE, actor_id=actor_id)
 
 
 def _restored(changed: Config, revision: ConfigRevision, device: Device) -> Restored:
-    identical = changed.checksum == revision.checksum
+    # The same files may have been issued more than once, each time with another checksum.
+    identical = changed.checksum == revision.checksum or _digest(changed) == revision.digest != ""
     audit.record(
         "revision.restored",
         device,
@@ -93,6 +94,13 @@ def _restored(changed: Config, revision: ConfigRevision, device: Device) -> Rest
         changes={"revision": (None, revision.number), "identical": (None, identical)},
     )
     return Restored(changed.revision_number, identical)
+
+
+def _digest(config: Config) -> str | None:
+    """Return what a device measures that has what it should."""
+    if config.revision_id is None:
+        return None
+    return ConfigRevision.objects.filter(pk=config.revision_id).values_list("digest", flat=True).first()
 
 
 def _templates(revision: ConfigRevision, device: Device, *, skip_missing: bool) -> list[Template]:

@@ -12,7 +12,7 @@ from config_merge import tasks
 from config_merge.models import Cause, Config
 from core.db import in_turn
 from core.wake import wake
-from devices.events import DeviceChanged, GroupVariablesChanged, OrganizationVariablesChanged
+from devices.events import DevicesChanged, GroupVariablesChanged, OrganizationVariablesChanged
 
 FLEET = "config_merge.fleet"
 RENDERED_DEVICE_FIELDS = frozenset(
@@ -67,8 +67,9 @@ def on_organization_variables(event: OrganizationVariablesChanged) -> None:
     mark(Q(device__organization_id=event.organization_id), cause=Cause.ORGANIZATION)
 
 
-def on_device_changed(event: DeviceChanged) -> None:
-    """Mark a device whose rendered fields changed (subscriber)."""
-    if event.fields & RENDERED_DEVICE_FIELDS:
-        # In one device's own transaction: its writer computes it, or the next sweep or poll does.
-        mark(Q(device_id=event.device_id), cause=Cause.DEVICE, background=False)
+def on_devices_changed(event: DevicesChanged) -> None:
+    """Mark devices whose rendered fields changed (subscriber)."""
+    rendered = [pk for pk, fields in event.fields.items() if fields & RENDERED_DEVICE_FIELDS]
+    if rendered:
+        # In the devices' own transaction: its writer computes them, or the next sweep or poll does.
+        mark(Q(device_id__in=rendered), cause=Cause.DEVICE, background=False)

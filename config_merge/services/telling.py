@@ -7,16 +7,36 @@ them in `status_changes`, which tells once, from the first status to the last.
 import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from config_merge.models import Config, ConfigRevision
+from config_merge.models import Config
 from core.db import locked
 from devices.models import Device
 from tenancy import webhooks
 from tenancy.webhook_models import DEVICE_REGISTERED, DEVICE_STATUS_CHANGED, REVISION_CREATED
 
 _watched: ContextVar[frozenset[UUID]] = ContextVar("muster_watched_configs", default=frozenset())
+
+
+class Written(Protocol):
+    """A new revision, as far as it is told of."""
+
+    @property
+    def config_id(self) -> UUID:
+        """Whose it is."""
+
+    @property
+    def number(self) -> int:
+        """Its number."""
+
+    @property
+    def checksum(self) -> str:
+        """The md5 of its archive."""
+
+    @property
+    def cause(self) -> str:
+        """Why it was computed."""
 
 
 class _Subject(NamedTuple):
@@ -77,7 +97,7 @@ def status_changes(config_ids: Sequence[UUID]) -> Iterator[None]:
     )
 
 
-def computed(statuses: Mapping[UUID, tuple[str, str]], revisions: Sequence[ConfigRevision]) -> None:
+def computed(statuses: Mapping[UUID, tuple[str, str]], revisions: Sequence[Written]) -> None:
     """Tell what computing changed: `statuses` are (before, after) by configuration, `revisions` the new ones."""
     moved = {pk: pair for pk, pair in statuses.items() if pair[0] != pair[1] and pk not in _watched.get()}
     wanted_by = webhooks.organizations_wanting(DEVICE_STATUS_CHANGED, REVISION_CREATED)

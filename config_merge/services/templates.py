@@ -17,6 +17,7 @@ from core.changes import changed_row, proposed_row, store
 from tenancy import audit
 
 RENDERED = ("config", "default_values", "backend")
+EMPTY = "The configuration field cannot be empty."
 REACH = ("default", "required", "backend", "organization_id")
 
 
@@ -38,7 +39,7 @@ def _check_type(template: Template) -> None:
 def check_content(template: Template) -> None:
     """Refuse a configuration that is empty or cannot be merged, validated and rendered. Raises ValidationError."""
     if not template.config:
-        raise ValidationError({"config": "The configuration field cannot be empty."})
+        raise ValidationError({"config": EMPTY})
     try:
         effective = resolve(
             backend=template.backend,

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import time
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import urlsplit
 
 from controller.simulation.settings import SimulationSettings
@@ -42,8 +43,8 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Answer] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (narrows the type)
-        self._transport = transport
+        # uvloop's transports have the methods of asyncio.Transport, not its type.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -156,10 +157,10 @@ class Client:
 
     def __init__(self, settings: SimulationSettings) -> None:
         parts = urlsplit(settings.url)
-        tls = parts.scheme == "https"
-        self._host = parts.hostname or ""
-        self._port = parts.port or (443 if tls else 80)
-        self._tls = ssl.create_default_context() if tls else None
+        self.is_tls = parts.scheme == "https"
+        self.host = parts.hostname or ""
+        self.port = parts.port or (443 if self.is_tls else 80)
+        self._tls = ssl.create_default_context() if self.is_tls else None
         self._timeout = settings.timeout
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._idle: list[Connection] = []
@@ -202,9 +203,7 @@ class Client:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._timeout):
-                _, connection = await loop.create_connection(
-                    Connection, self._host, self._port, ssl=self._tls
-                )
+                _, connection = await loop.create_connection(Connection, self.host, self.port, ssl=self._tls)
         except (OSError, TimeoutError) as error:
             raise ExchangeError(f"cannot connect: {error or 'timed out'}") from error
         return connection

@@ -10,7 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 ERRORS_KEPT = 10
 OPERATIONS = ("register", "checksum", "download", "report")
@@ -26,6 +26,7 @@ class OperationRow:
     errors: int
     p50: float
     p90: float
+    p95: float
     p99: float
     max: float
     statuses: dict[str, int]
@@ -57,6 +58,8 @@ class SimulationReport:
 class Recorder:
     """Counts as the run goes; `report` sums up."""
 
+    operations: tuple[str, ...] = OPERATIONS
+
     def __init__(self, devices: int) -> None:
         self.devices = devices
         self.registered = 0
@@ -66,12 +69,12 @@ class Recorder:
         self.requests = 0
         self.errors = 0
         self.started = time.perf_counter()
-        self._latencies = {operation: array("d") for operation in OPERATIONS}
-        self._statuses: dict[str, Counter[str]] = {operation: Counter() for operation in OPERATIONS}
+        self._latencies = {operation: array("d") for operation in self.operations}
+        self._statuses: dict[str, Counter[str]] = {operation: Counter() for operation in self.operations}
         self._failures: Counter[str] = Counter()
         self._messages: Counter[str] = Counter()
 
-    def answered(self, operation: str, *, status: int, latency: float) -> None:
+    def answered(self, operation: str, *, status: int | str, latency: float) -> None:
         self.requests += 1
         self._latencies[operation].append(latency)
         self._statuses[operation][str(status)] += 1
@@ -84,7 +87,6 @@ class Recorder:
     def report(self) -> SimulationReport:
         """Everything so far, as values."""
         seconds = max(time.perf_counter() - self.started, 1e-9)
-        messages = tuple(f"{count} x {text}" for text, count in self._messages.most_common(ERRORS_KEPT))
         return SimulationReport(
             devices=self.devices,
             registered=self.registered,
@@ -95,8 +97,25 @@ class Recorder:
             requests=self.requests,
             per_second=self.requests / seconds,
             errors=self.errors,
-            messages=messages,
-            rows=tuple(self._row(operation, seconds) for operation in OPERATIONS),
+            messages=self.messages(),
+            rows=self.rows(seconds),
+        )
+
+    def messages(self) -> tuple[str, ...]:
+        """The most frequent errors."""
+        return tuple(f"{count} x {text}" for text, count in self._messages.most_common(ERRORS_KEPT))
+
+    def rows(self, seconds: float) -> tuple[OperationRow, ...]:
+        """One row per kind of request, of a run of `seconds`."""
+        return tuple(self._row(operation, seconds) for operation in self.operations)
+
+    def progress(self, now: float = 0.0) -> str:
+        """One line about the run so far; `now` is the rate of the last second, 0 for that of all."""
+        seconds = time.perf_counter() - self.started
+        rate = f"{now:,.0f}/s now" if now else f"{self.requests / max(seconds, 1e-9):,.0f}/s"
+        return (
+            f"{seconds:7.1f} s  {self.registered}/{self.devices} registered  {self.requests:,}"
+            f" requests ({rate})  applied {self.applied}  errors {self.errors}   "
         )
 
     def _row(self, operation: str, seconds: float) -> OperationRow:
@@ -108,6 +127,7 @@ class Recorder:
             errors=self._failures[operation],
             p50=percentile(ordered, share=0.5) * 1000,
             p90=percentile(ordered, share=0.9) * 1000,
+            p95=percentile(ordered, share=0.95) * 1000,
             p99=percentile(ordered, share=0.99) * 1000,
             max=(ordered[-1] if ordered else 0.0) * 1000,
             statuses=dict(sorted(self._statuses[operation].items())),
@@ -135,7 +155,7 @@ async def progress_shown(recorder: Recorder, stream: TextIO | None) -> AsyncIter
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            stream.write(_progress_line(recorder, 0.0) + "\n")
+            stream.write(recorder.progress() + "\n")
             stream.flush()
 
 
@@ -145,18 +165,9 @@ async def _show_progress(recorder: Recorder, stream: TextIO) -> None:
     before = 0
     while True:
         await asyncio.sleep(1.0)
-        stream.write(_progress_line(recorder, float(recorder.requests - before)) + end)
+        stream.write(recorder.progress(float(recorder.requests - before)) + end)
         stream.flush()
         before = recorder.requests
-
-
-def _progress_line(recorder: Recorder, now: float) -> str:
-    seconds = time.perf_counter() - recorder.started
-    rate = f"{now:,.0f}/s now" if now else f"{recorder.requests / max(seconds, 1e-9):,.0f}/s"
-    return (
-        f"{seconds:7.1f} s  {recorder.registered}/{recorder.devices} registered  {recorder.requests:,}"
-        f" requests ({rate})  applied {recorder.applied}  errors {recorder.errors}   "
-    )
 
 
 def format_table(report: SimulationReport) -> str:
@@ -179,6 +190,12 @@ def format_table(report: SimulationReport) -> str:
     return "\n".join(lines)
 
 
-def report_as_json(report: SimulationReport) -> str:
+class Reported(Protocol):
+    """A report of either kind of run."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+def report_as_json(report: Reported) -> str:
     """One JSON object, indented."""
     return json.dumps(report.to_json(), indent=2, sort_keys=True)

@@ -16,7 +16,11 @@ class SimulationError(ValueError):
 
 @dataclass(frozen=True)
 class SimulationSettings:
-    """`cycles` polls per device, or `duration` seconds, whichever ends first; None means no such limit."""
+    """`cycles` polls per device, or `duration` seconds, whichever ends first; None means no such limit.
+
+    With `links` devices keep a link instead of polling, for `duration` seconds: then `apply_seconds` is how long they
+    take to apply a configuration on average, and the rates are shares of them that fail, put it back, or go silent.
+    """
 
     devices: int
     secret: str = field(repr=False)
@@ -30,6 +34,10 @@ class SimulationSettings:
     tags: str = ""
     timeout: float = 30.0
     allow_remote: bool = False
+    links: bool = False
+    apply_seconds: float = 1.0
+    rollback_rate: float = 0.0
+    silent_rate: float = 0.0
 
 
 def settings_from_options(options: dict[str, Any], *, secret_of: Callable[[str], str]) -> SimulationSettings:
@@ -37,12 +45,12 @@ def settings_from_options(options: dict[str, Any], *, secret_of: Callable[[str],
 
     Raises SimulationError for a value out of range, and what `secret_of` raises.
     """
-    cycles, duration = options["cycles"], options["duration"]
+    cycles, duration, links = options["cycles"], options["duration"], options["links"]
     settings = SimulationSettings(
-        devices=options["devices"],
+        devices=options["devices"] if links is None else links,
         secret=options["secret"] or secret_of(options["organization"]),
         url=options["url"].rstrip("/"),
-        cycles=DEFAULT_CYCLES if cycles is None and duration is None else cycles,
+        cycles=DEFAULT_CYCLES if cycles is None and duration is None and links is None else cycles,
         duration=duration,
         interval=options["interval"],
         concurrency=options["concurrency"],
@@ -51,13 +59,22 @@ def settings_from_options(options: dict[str, Any], *, secret_of: Callable[[str],
         tags=options["tags"],
         timeout=options["timeout"],
         allow_remote=options["allow_remote"],
+        links=links is not None,
+        apply_seconds=options["apply_seconds"],
+        rollback_rate=options["rollback_rate"],
+        silent_rate=options["silent_rate"],
     )
     if settings.devices < 1 or settings.concurrency < 1 or settings.interval < 0 or settings.timeout <= 0:
         raise SimulationError(
             "devices and concurrency start at 1, interval at 0, and the timeout is positive"
         )
-    if not 0 <= settings.error_rate <= 1:
-        raise SimulationError("the error rate is a share between 0 and 1")
+    if settings.links and (cycles is not None or settings.interval):
+        raise SimulationError("devices with a link do not poll: cycles and interval say nothing about them")
+    if settings.apply_seconds < 0:
+        raise SimulationError("applying takes 0 seconds or more")
+    rates = (settings.error_rate, settings.rollback_rate, settings.silent_rate)
+    if min(rates) < 0 or sum(rates) > 1:
+        raise SimulationError("rates are shares from 0 to 1, all together at most 1")
     if any(limit is not None and limit <= 0 for limit in (settings.cycles, settings.duration)):
         raise SimulationError("cycles and duration are positive")
     check_target(settings.url, allow_remote=settings.allow_remote)

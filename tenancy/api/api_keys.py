@@ -30,9 +30,9 @@ class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
         model = ApiKey
         fields: ClassVar[tuple[str, ...]] = (
             "id", "key_id", "name", "organization", "user", "created", "last_used", "expires_at", "revoked_at",
-            "read_only",
+            "read_only", "is_imported",
         )  # fmt: skip
-        read_only_fields: ClassVar[tuple[str, ...]] = ("key_id", "last_used", "revoked_at")
+        read_only_fields: ClassVar[tuple[str, ...]] = ("key_id", "last_used", "revoked_at", "is_imported")
 
 
 class IssuedApiKeySerializer(ApiKeySerializer):
@@ -45,13 +45,10 @@ class IssuedApiKeySerializer(ApiKeySerializer):
 
 
 class ApiKeyChangeSerializer(ApiKeySerializer):
-    """What may change of a key: its name and when it expires."""
+    """What may change of a key: its name, when it expires, and whether it only reads."""
 
     organization: Any = serializers.PrimaryKeyRelatedField(read_only=True)
     user: Any = serializers.PrimaryKeyRelatedField(read_only=True)
-
-    class Meta(ApiKeySerializer.Meta):
-        read_only_fields = (*ApiKeySerializer.Meta.read_only_fields, "read_only")
 
 
 class ApiKeyFilter(TenantFilter):
@@ -119,7 +116,7 @@ class ApiKeyDetailView(_ApiKeys):
 
     @base.operation("users_api_key_partial_update", {200: ApiKeyChangeSerializer, **base.WRITE_ONE})
     def patch(self, request: Request, pk: str) -> Response:
-        """Change the name or the expiry of a living key; its user and superusers may."""
+        """Change the name, the expiry or `read_only` of a living key; its user and superusers may."""
         row = self.get_object()
         sent = self.valid(self.get_serializer(row, data=request.data, partial=True))
         by: Any = request.user

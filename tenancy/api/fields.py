@@ -11,7 +11,17 @@ from tenancy.models import Organization
 from tenancy.queries import organization_ids_where
 
 
-class OrganizationField(serializers.PrimaryKeyRelatedField):
+class KeyRelatedField(serializers.PrimaryKeyRelatedField):
+    """A related object named by its id; a list or an object is none (400), however deeply it nests."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the object. Raises ValidationError."""
+        if isinstance(data, list | dict):
+            self.fail("incorrect_type", data_type=type(data).__name__)
+        return super().to_internal_value(data)
+
+
+class OrganizationField(KeyRelatedField):
     """The organization an object belongs to, among those where the user's role may write it.
 
     With `shared`, superusers may leave it empty: the object is then shared by all organizations.
@@ -44,7 +54,7 @@ class OrganizationField(serializers.PrimaryKeyRelatedField):
         return super().validate_empty_values(data)
 
 
-class VisibleField(serializers.PrimaryKeyRelatedField):
+class VisibleField(KeyRelatedField):
     """A related object among those `visible` (a `…_visible_to(user)` of the queries) gives the caller."""
 
     def __init__(self, *, visible: Any = None, **kwargs: Any) -> None:

@@ -11,7 +11,6 @@ from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.errors import Conflict
 from core.wake import ring
 from tenancy import people, services, tasks
 from tenancy.api import base, entry
@@ -23,18 +22,14 @@ from tenancy.api.problems import worded_for
 from tenancy.api.throttling import AddressThrottle
 from tenancy.authority import (
     MEMBER_TOKEN,
-    may_read_account,
     memberships_managed_by,
     people_visible_to,
     tokens_of_member,
 )
 from tenancy.links import link_path, may_send
 from tenancy.models import ApiToken, Organization, Role, User
-from tenancy.policy import ACTIONS, allows, labels
 
 ASKED = "If this account exists and has an e-mail address, a link to set a new password is on its way."
-ONE_ADDRESS = "A person has one e-mail address here: change it instead."
-ADDRESS_ID = 1
 _CHANGED = base.said("The password was changed.")
 _LOCKED = base.said("Too many wrong passwords from this address.")
 
@@ -59,7 +54,7 @@ class AccountPermission(TenantPermission):
         return True
 
 
-class _People(base.TenantView):
+class PeopleView(base.TenantView):
     """The people of the organizations the caller manages."""
 
     model: Any = User
@@ -106,7 +101,7 @@ class PersonFilter(filters.FilterSet):
         return self._members(queryset, role=value)
 
 
-class PersonListView(_People, mixins.ListModelMixin):
+class PersonListView(PeopleView, mixins.ListModelMixin):
     """People."""
 
     filterset_class: Any = PersonFilter
@@ -140,7 +135,7 @@ class PersonListView(_People, mixins.ListModelMixin):
         return self.answer(person, code=status.HTTP_201_CREATED, set_password_url=link)
 
 
-class PersonDetailView(_People):
+class PersonDetailView(PeopleView):
     """One person."""
 
     @base.operation("users_user_read", {200: shapes.PersonSerializer, **base.READ_ONE})
@@ -184,7 +179,7 @@ class PersonDetailView(_People):
         return self.answer(person)
 
 
-class PersonPasswordView(_People):
+class PersonPasswordView(PeopleView):
     """The password of a person."""
 
     serializer_class = shapes.PasswordSerializer
@@ -276,138 +271,7 @@ class ResetConfirmView(_Open):
         return Response({"detail": "The password was changed."})
 
 
-class _Addresses(_People):
-    """The address of a person."""
-
-    serializer_class = shapes.AddressSerializer
-
-    def person(self) -> User:
-        """Return the person in the path, if the caller may know the address."""
-        person: User = self.get_object()
-        if not may_read_account(self.request.user, person):
-            self.permission_denied(self.request, message="This person's address is not yours to see.")
-        return person
-
-    def addressed(self, number: str) -> User:
-        """Return the person, if they have an address of this number."""
-        person = self.person()
-        if int(number) != ADDRESS_ID or not person.email:
-            raise Http404
-        return person
-
-    def row(self, person: User) -> dict[str, Any]:
-        """Return the address as a row."""
-        return {"id": ADDRESS_ID, "email": person.email, "verified": False, "primary": True}
-
-    def store(self, person: User) -> None:
-        """Write what was sent."""
-        sent, caller = self.valid(self.get_serializer(data=self.request.data)), self.request.user
-        with worded_for(User):
-            people.person_update(person, by=caller, email=sent["email"])  # type: ignore[arg-type]
-
-
-class AddressListView(_Addresses):
-    """The address of a person, as a list."""
-
-    @base.operation("users_email_list", {200: shapes.AddressSerializer(many=True), **base.LIST})
-    def get(self, request: Request, pk: str) -> Response:
-        """List the one address there is."""
-        person = self.person()
-        rows: Any = [self.row(person)] if person.email else []
-        page = self.paginate_queryset(rows)
-        return self.get_paginated_response(page)
-
-    @base.operation("users_email_create", {201: shapes.AddressSerializer, **base.WRITE_ONE})
-    def post(self, request: Request, pk: str) -> Response:
-        """Give an address to who has none."""
-        person = self.person()
-        if person.email:
-            raise Conflict(ONE_ADDRESS)
-        self.store(person)
-        return Response(self.row(person), status=status.HTTP_201_CREATED)
-
-
-class AddressDetailView(_Addresses):
-    """The address of a person."""
-
-    @base.operation("users_email_read", {200: shapes.AddressSerializer, **base.READ_ONE})
-    def get(self, request: Request, pk: str, number: str) -> Response:
-        """Show the address."""
-        return Response(self.row(self.addressed(number)))
-
-    @base.operation("users_email_update", {200: shapes.AddressSerializer, **base.WRITE_ONE})
-    def put(self, request: Request, pk: str, number: str) -> Response:
-        """Change the address."""
-        return self._change(number)
-
-    @base.operation("users_email_partial_update", {200: shapes.AddressSerializer, **base.WRITE_ONE})
-    def patch(self, request: Request, pk: str, number: str) -> Response:
-        """Change the address."""
-        return self._change(number)
-
-    @base.operation("users_email_delete", {400: base.INVALID, **base.READ_ONE})
-    def delete(self, request: Request, pk: str, number: str) -> Response:
-        """Refuse: the only address stays."""
-        self.addressed(number)
-        raise Conflict(ONE_ADDRESS)
-
-    def _change(self, number: str) -> Response:
-        person = self.addressed(number)
-        self.store(person)
-        return Response(self.row(person))
-
-
-def role_groups() -> list[dict[str, Any]]:
-    """Return the roles with everything they may do ("devices.change_device")."""
-    return [
-        {"id": number, "name": Role(role).label, "permissions": _permissions(role)}
-        for role, number in shapes.GROUP_IDS.items()
-    ]
-
-
-def _permissions(role: str) -> list[str]:
-    rules = ((label.partition("."), action) for label in labels() for action in ACTIONS)
-    return sorted(
-        f"{app}.{action}_{model}"
-        for (app, dot, model), action in rules
-        if allows(role, action, f"{app}{dot}{model}")
-    )
-
-
-class _Groups(base.TenantView):
-    """Roles: they are part of the product and the same everywhere."""
-
-    model = Organization
-    serializer_class = shapes.RoleGroupSerializer
-
-    def get_queryset(self) -> QuerySet[Organization]:
-        """Return nothing: roles are no rows."""
-        return Organization.objects.none()
-
-
-class GroupListView(_Groups):
-    """Roles, in the shape of groups."""
-
-    @base.operation("users_group_list", {200: shapes.RoleGroupSerializer(many=True), **base.LIST})
-    def get(self, request: Request) -> Response:
-        """List roles, the strongest first."""
-        rows: Any = role_groups()
-        return self.get_paginated_response(self.paginate_queryset(rows))
-
-
-class GroupDetailView(_Groups):
-    """One role."""
-
-    @base.operation("users_group_read", {200: shapes.RoleGroupSerializer, **base.READ_ONE})
-    def get(self, request: Request, number: str) -> Response:
-        """Show one role."""
-        for group in role_groups():
-            if group["id"] == int(number):
-                return Response(group)
-        raise Http404
-
-
-class _MemberTokens(_People):
+class _MemberTokens(PeopleView):
     """The tokens of a member, for the owners of all organizations they work in."""
 
     model: Any = MEMBER_TOKEN

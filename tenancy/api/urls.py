@@ -1,7 +1,17 @@
 """Routes of the tenant wall's REST room, below `/api/v1/users/`."""
 
 from core.routes import route
-from tenancy.api import api_keys, audit, memberships, people, sessions, views, webhook_views
+from tenancy.api import (
+    addresses,
+    api_keys,
+    audit,
+    memberships,
+    people,
+    role_groups,
+    sessions,
+    views,
+    webhook_views,
+)
 
 urlpatterns = [
     route("token/", views.TokenView.as_view(), name="users_token"),
@@ -41,8 +51,8 @@ urlpatterns = [
     route("user/", people.PersonListView.as_view(), name="users_user_list"),
     route("user/<pk>/", people.PersonDetailView.as_view(), name="users_user_detail"),
     route("user/<pk>/password/", people.PersonPasswordView.as_view(), name="users_user_password"),
-    route("user/<pk>/email/", people.AddressListView.as_view(), name="users_email_list"),
-    route("user/<pk>/email/<int:number>/", people.AddressDetailView.as_view(), name="users_email_detail"),
+    route("user/<pk>/email/", addresses.AddressListView.as_view(), name="users_email_list"),
+    route("user/<pk>/email/<int:number>/", addresses.AddressDetailView.as_view(), name="users_email_detail"),
     route("user/<pk>/api-token/", people.MemberTokenListView.as_view(), name="users_member_token_list"),
     route(
         "user/<pk>/api-token/<token>/",
@@ -52,8 +62,8 @@ urlpatterns = [
     route("user/password/change/", people.OwnPasswordView.as_view(), name="users_password_change"),
     route("password/reset/", people.ResetView.as_view(), name="users_password_reset"),
     route("password/reset/confirm/", people.ResetConfirmView.as_view(), name="users_password_reset_confirm"),
-    route("group/", people.GroupListView.as_view(), name="users_group_list"),
-    route("group/<int:number>/", people.GroupDetailView.as_view(), name="users_group_detail"),
+    route("group/", role_groups.GroupListView.as_view(), name="users_group_list"),
+    route("group/<int:number>/", role_groups.GroupDetailView.as_view(), name="users_group_detail"),
     route("membership/", memberships.MembershipListView.as_view(), name="users_membership_list"),
     route("membership/<pk>/", memberships.MembershipDetailView.as_view(), name="users_membership_detail"),
     route("organization/<pk>/membership/", memberships.MemberListView.as_view(), name="users_member_list"),

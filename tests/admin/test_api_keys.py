@@ -33,10 +33,17 @@ def test_a_key_is_shown_once_and_only_in_its_own_answer(operator: Client, org: O
     assert operator.get(page("tenancy_apikey_change", found.pk)).status_code == 302
 
 
-def test_a_key_is_not_changed_here(operator: Client, org: Organization) -> None:
-    row, _ = factories.api_key(operator.user, org, name="old")  # type: ignore[attr-defined]
-    assert operator.post(page("tenancy_apikey_change", row.pk), posted(org, name="new")).status_code == 403
-    assert ApiKey.objects.get().name == "old"
+def test_its_user_renames_a_key_and_makes_it_read_only(staff: Any, org: Organization) -> None:
+    client, root, boss = staff("operator"), staff(None), staff("owner")
+    row, text = factories.api_key(client.user, org, name="old")
+    path = page("tenancy_apikey_change", row.pk)
+    assert client.post(path, posted(org, name="new", read_only="on")).status_code == 302
+    row.refresh_from_db()
+    assert (row.name, row.read_only, row.user, row.organization) == ("new", True, client.user, org)
+    assert root.post(path, posted(org, name="newer")).status_code == 302
+    assert boss.post(path, posted(org, name="theirs")).status_code == 403
+    row.refresh_from_db()
+    assert (row.name, row.read_only) == ("newer", False) and api_key_of(text) is not None
 
 
 def test_a_key_to_a_foreign_organization_or_of_the_past_is_a_form_error(

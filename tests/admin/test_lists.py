@@ -48,6 +48,16 @@ def test_the_cost_of_a_list_does_not_grow_with_its_rows(
     assert many <= MOST[name], statements
 
 
+@pytest.mark.parametrize("name", LISTS)
+def test_show_all_is_offered_only_where_something_is_left_out(
+    operator: Client, org: Organization, name: str
+) -> None:
+    fill(org, 2)
+    path = page(f"{name}_changelist")
+    assert "Show all" not in operator.get(path).content.decode()
+    assert "Show all" in operator.get(path, {"q": "nothing-like-it"}).content.decode()
+
+
 def test_the_device_list_counts_nothing_and_decrypts_nothing(operator: Client, org: Organization) -> None:
     fill(org, 2)
     _, statements = queries(operator, page("devices_device_changelist"))

@@ -189,7 +189,11 @@ def test_the_dashboard_shows_how_to_begin_and_then_how_things_are(staff: Any, or
     manager, viewer = staff("manager"), staff("viewer")
     begin = manager.get(reverse("admin:index")).content.decode()
     assert "No devices yet" in begin and f"--secret {secret}" in begin and "http://testserver" in begin
-    assert secret not in viewer.get(reverse("admin:index")).content.decode()
+    assert AuditEvent.objects.get(action="secret.revealed").actor_id == manager.user.pk
+    factories.without_reveal(manager.user)
+    for person in (manager, viewer):
+        assert secret not in person.get(reverse("admin:index")).content.decode()
+    assert AuditEvent.objects.filter(action="secret.revealed").count() == 1
     device = factories.configured(org, name="ap-7")
     Device.objects.filter(pk=device.pk).update(last_seen=timezone.now())
     answer = viewer.get(reverse("admin:index"))

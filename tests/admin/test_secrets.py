@@ -125,6 +125,45 @@ def test_groups_and_fleet_settings_keep_theirs(staff: Any, org: Organization) ->
     assert DeviceGroup.objects.get(pk=group.pk).context == {"vpn_password": "group-secret", "a": "b"}
 
 
+@pytest.mark.parametrize("kind", ["devicegroup", "fleetsettings", "template"])
+def test_a_variable_that_a_template_puts_at_a_secret_place_is_no_text_of_a_form(
+    staff: Any, org: Organization, device: Any, kind: str
+) -> None:
+    secret, values = "never-on-a-page-1", {"phrase": "never-on-a-page-1", "zone": "attic"}
+    if kind == "devicegroup":
+        name, pk, part = "devices_devicegroup", factories.group(org, context=values).pk, "context"
+    elif kind == "template":
+        row = factories.template(org, default_values=values)
+        name, pk, part = "config_merge_template", row.pk, "default_values"
+    else:
+        FleetSettings.objects.filter(pk=org.pk).update(context=values)
+        name, pk, part = "devices_fleetsettings", org.pk, "context"
+    client = staff("manager")
+    text = client.get(page(f"{name}_change", pk)).content.decode()
+    assert secret not in text and mark_of(secret) in text and "attic" in text
+    assert revealed(client, name, pk, part).json() == {"secrets": {mark_of(secret): secret}}
+    factories.without_reveal(client.user)
+    assert revealed(client, name, pk, part).status_code == 403
+    viewer = staff("viewer").get(page(f"{name}_change", pk))
+    assert secret not in viewer.content.decode()
+
+
+def test_a_group_saved_with_such_a_mark_keeps_the_variable(
+    operator: Client, org: Organization, device: Any
+) -> None:
+    group = factories.group(org, context={"phrase": "never-on-a-page-1", "zone": "attic"})
+    posted = {
+        "name": group.name,
+        "organization": str(org.pk),
+        "description": "moved",
+        "context": json.dumps({"phrase": mark_of("never-on-a-page-1"), "zone": "cellar"}),
+        "meta_data": "{}",
+    }
+    assert operator.post(page("devices_devicegroup_change", group.pk), posted).status_code == 302
+    group.refresh_from_db()
+    assert group.context == {"phrase": "never-on-a-page-1", "zone": "cellar"}
+
+
 def test_the_form_asks_only_about_what_its_user_may_see(
     operator: Client, org: Organization, other: Organization, device: Any
 ) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from config_merge.models import Config, Template
-from tenancy.models import Organization
+from config_merge.models import Config, Job, Template
+from config_merge.services import job_runs
+from tenancy.models import Notification, Organization
 from tests import factories
 from tests.admin.conftest import page
 
@@ -123,6 +124,98 @@ def test_more_devices_than_one_waits_for_are_counted_only(
     posted = _posted(template, config='{"general": {"timezone": "Europe/Rome"}}')
     told = operator.post(page("config_merge_template_effect", template.pk), posted).json()
     assert told["outcome"] == "too_many" and "2 devices" in told["html"]
+    assert not Job.objects.exists()
+
+
+def test_more_devices_than_one_waits_for_are_computed_by_a_job_on_demand(
+    staff: Any, org: Organization, other: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("config_merge.admin.template.MOST_DEVICES", 1)
+    operator, viewer = staff("operator"), staff("viewer")
+    template = factories.template(org, config={"general": {"timezone": "UTC"}})
+    for _ in range(2):
+        factories.device(org, config={"templates": [template]})
+    path = page("config_merge_template_effect", template.pk) + "?background=yes"
+    bad = operator.post(path, _posted(template, config='{"general": {"timezone": "Nowhere"}}')).json()
+    assert bad["outcome"] == "invalid"
+    posted = _posted(template, config='{"general": {"timezone": "Europe/Rome"}}')
+    assert viewer.post(path, posted).status_code == 403
+    assert not Job.objects.exists()
+    asked = operator.post(path, posted).json()
+    job = Job.objects.get()
+    assert asked["outcome"] == "job" and "2 devices" in asked["html"]
+    assert (job.kind, job.organization_id, job.creator, job.total) == ("preview", org.pk, operator.user, 2)
+    assert "no result" in operator.get(asked["result"]).json()["html"]
+    assert operator.get(asked["progress"]).json()["ended"] is False
+    while job_runs.run(job.pk):
+        pass
+    told = operator.get(asked["result"]).json()
+    assert (told["outcome"], told["changed"], told["failed"]) == ("ok", 2, 0)
+    assert "Europe/Rome" in told["html"]
+    assert operator.get(asked["progress"]).json() == {
+        "pending": 0, "done": 2, "failed": 0, "skipped": 0, "total": 2, "worked": 2, "state": "finished",
+        "ended": True,
+    }  # fmt: skip
+    assert "Europe/Rome" in operator.get(page("config_merge_job_change", job.pk)).content.decode()
+    said = Notification.objects.get(kind="job_finished").message
+    assert said == ("Preview of a change, 2 devices: 2 would change, 0 would fail, 0 would stay the same.")
+    template.refresh_from_db()
+    assert template.config == {"general": {"timezone": "UTC"}}
+    assert Client().get(asked["result"]).status_code == 302
+    foreign = factories.user("far", role="operator", organization=other, is_staff=True)
+    stranger = Client()
+    stranger.force_login(foreign)
+    assert stranger.get(asked["result"]).status_code == 302
+
+
+def test_a_job_about_what_becomes_shared_is_no_organizations(
+    root: Client, org: Organization, other: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("config_merge.admin.template.MOST_DEVICES", 1)
+    template = factories.template(org, default=True)
+    for place in (org, other):
+        factories.configured(place)
+    posted = _posted(template, config='{"general": {"timezone": "UTC"}}', default="on", organization="")
+    told = root.post(page("config_merge_template_effect", template.pk) + "?background=yes", posted).json()
+    assert told["outcome"] == "job", told
+    assert Job.objects.get().organization_id is None
+
+
+def test_a_preview_that_cannot_be_computed_says_why_on_its_page(
+    operator: Client, org: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("config_merge.admin.group.MOST_DEVICES", 1)
+    group = factories.group(org)
+    for _ in range(2):
+        factories.configured(org, group=group)
+    path = page("devices_devicegroup_effect", group.pk) + "?background=yes"
+    posted = {"name": group.name, "organization": str(org.pk), "context": '{"a": "1"}', "meta_data": "{}"}
+    asked = operator.post(path, posted).json()
+    assert asked["outcome"] == "job", asked
+    group.devices.update(group=None)
+    group.delete()
+    job_runs.run(Job.objects.get().pk)
+    told = operator.get(asked["result"]).json()
+    assert told["outcome"] == "nothing" and "is gone" in told["html"]
+    assert "is gone" in operator.get(page("config_merge_job_change", Job.objects.get().pk)).content.decode()
+
+
+def test_variables_of_an_organization_are_computed_by_a_job_too(
+    staff: Any, org: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("config_merge.admin.fleet.MOST_DEVICES", 1)
+    manager = staff("manager")
+    template = factories.template(org, config={"general": {"description": "in {{ town }}"}})
+    for _ in range(2):
+        factories.device(org, config={"templates": [template]})
+    path = page("devices_fleetsettings_effect", org.pk) + "?background=yes"
+    posted = {"registration_enabled": "on", "device_limit": "0", "context": '{"town": "Rome"}'}
+    asked = manager.post(path, posted).json()
+    assert asked["outcome"] == "job", asked
+    job_runs.run(Job.objects.get().pk)
+    told = manager.get(asked["result"]).json()
+    assert (told["outcome"], told["changed"]) == ("ok", 2)
+    assert "in Rome" in told["html"]
 
 
 def test_secrets_in_the_effect_are_marks_for_who_may_not_see_them(staff: Any, org: Organization) -> None:

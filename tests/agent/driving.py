@@ -3,10 +3,15 @@
 Invariant: waits are short, everything else is the shipped code.
 """
 
+import dataclasses
 import io
+import multiprocessing
 import os
 import signal
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +39,20 @@ FAST = Timing(
     test_backoff=(0.0, 0.01),
     hook_timeout=5.0,
 )
+LINKED = dataclasses.replace(
+    FAST,
+    interval=60.0,
+    link_backoff=(0.01, 0.2),
+    link_backoff_first=0.02,
+    link_restart_wait=0.05,
+    link_replaced_wait=(0.6, 0.7),
+    link_refused_wait=0.5,
+    link_answer=5.0,
+    link_heartbeats=(0.05, 300.0),
+    telemetry_interval=30.0,
+)
+FORK_SERVER = multiprocessing.get_context("forkserver")
+FORK_SERVER.set_forkserver_preload(["tests.agent.driving", "muster_agent.transport"])
 FACTS = Facts(name="ap-1", mac=MAC, model="Model X", os="OpenWrt 23.05", system="SoC", tags="mesh roof")
 
 
@@ -60,6 +79,31 @@ def run_killed_at(settings: Settings, kill_at: int | str, steps: Any) -> None:
         seen += 1
 
     os._exit(int(run(settings, log=EventLog(stream=io.StringIO()), on_step=on_step)))
+
+
+def live(settings: Settings, log: Path) -> None:
+    """A process's body: run until stopped, with the log in a file."""
+    with log.open("a") as stream:
+        os._exit(int(run(settings, log=EventLog(level="debug", stream=stream))))
+
+
+@contextmanager
+def alive(settings: Settings, log: Path) -> "Iterator[ForkServerProcess]":
+    """A running agent; what is left of it at the end is killed."""
+    process = FORK_SERVER.Process(target=live, args=(settings, log))
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
+def wait_for(condition: Callable[[], object], *, seconds: float = 30.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited too long"
+        time.sleep(0.01)
 
 
 def contents(root: Path) -> Mapping[str, tuple[bytes, int]]:

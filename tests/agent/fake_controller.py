@@ -11,10 +11,13 @@ import sys
 import tarfile
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.agent.fake_link import FakeLink, Links
 
 HEADER = ("X-Openwisp-Controller", "true")
 SECRET = "fleet-secret"
@@ -81,7 +84,11 @@ class Server(ThreadingHTTPServer):
 
 
 class FakeController:
-    """Serves `files` to every device; `script[operation]` is a queue of replies used before the real ones."""
+    """Serves `files` to every device; `script[operation]` is a queue of replies used before the real ones.
+
+    While `is_dark` nothing answers, as if the network was gone. Links (operation `link`)
+    are off until a test wants them.
+    """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.devices: dict[str, Device] = {}
@@ -90,6 +97,8 @@ class FakeController:
         self.always: dict[str, Reply] = {}
         self.etags = True
         self.poll_after: str | None = None
+        self.links = Links()
+        self.is_dark: Callable[[], bool] = lambda: False
         self._lock = threading.Lock()
         self.serve({"etc/config/system": "config system 'system'\n\toption hostname 'muster'\n"})
         owner = self
@@ -99,7 +108,10 @@ class FakeController:
             disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
-                owner._handle(self, {})
+                if self.path.startswith("/ws/"):
+                    owner._link(self)
+                else:
+                    owner._handle(self, {})
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
@@ -116,6 +128,8 @@ class FakeController:
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
+        for link in self.links.opened:
+            link.cut()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -142,6 +156,28 @@ class FakeController:
         (device,) = self.devices.values()
         return device
 
+    def _link(self, handler: BaseHTTPRequestHandler) -> None:
+        handler.close_connection = True
+        uuid = handler.path.strip("/").rpartition("/")[2]
+        with self._lock:
+            queue = self.script["link"]
+            reply = queue.pop(0) if queue else self.always.get("link")
+            device = self.devices.get(uuid.replace("-", ""))
+        if self.is_dark():
+            reply = CUT
+        elif reply is None and (device is None or not self.links.enabled):
+            reply = NOT_FOUND
+        elif reply is None and device is not None and handler.headers.get("X-Device-Key") != device.key:
+            reply = Reply(status=403)
+        with self._lock:
+            self.calls.append(Call("link", handler.path, {}, {}, dict(handler.headers.items())))
+        if reply is not None:
+            self._send(handler, reply)
+            return
+        link = FakeLink(handler, self.links, is_dark=lambda: self.is_dark())
+        self.links.opened.append(link)
+        link.serve()
+
     def _handle(self, handler: BaseHTTPRequestHandler, form: dict[str, list[str]]) -> None:
         url = urlsplit(handler.path)
         parts = [part for part in url.path.split("/") if part]
@@ -159,6 +195,8 @@ class FakeController:
             self.calls.append(call)
             queue = self.script[operation]
             reply = queue.pop(0) if queue else self.always.get(operation)
+            if self.is_dark():
+                reply = CUT
             if reply is None:
                 reply = self._answer(call, self.devices.get(uuid.replace("-", "")))
         self._send(handler, reply)

@@ -228,7 +228,8 @@ def test_the_key_travels_in_the_query_and_in_a_header(controller: FakeController
         assert controller.of(operation)[0].query["key"] == key
         assert controller.of(operation)[0].headers["x-device-key"] == key
     form = controller.of("report-status")[0].form
-    assert form == {"key": key, "status": "applied", "checksum": controller.checksum}
+    told = {"key": key, "status": "applied", "outcome": "applied", "checksum": controller.checksum}
+    assert form == told
 
 
 def test_the_new_paths_are_optional(controller: FakeController, root: Path) -> None:

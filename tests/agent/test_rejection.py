@@ -25,6 +25,16 @@ def test_an_error_report_names_the_checksum_it_is_about(controller: FakeControll
     assert form["error_reason"]
 
 
+def test_a_restart_does_not_try_a_rejected_configuration_again(
+    controller: FakeController, root: Path
+) -> None:
+    controller.serve_bytes(JUNK)
+    assert turn(settings_for(controller.url, root)) == ExitCode.REJECTED
+    controller.calls.clear()
+    assert turn(settings_for(controller.url, root)) == ExitCode.REJECTED
+    assert controller.operations() == ["checksum"]
+
+
 def test_a_rejected_configuration_is_tried_again_after_another_one(
     controller: FakeController, root: Path
 ) -> None:

@@ -29,6 +29,10 @@ from tests.agent.fake_controller import BROKEN, CUT, NOT_FOUND, SECRET, FakeCont
 
 OPTIONS: dict[str, Any] = {
     "devices": 3,
+    "links": None,
+    "apply_seconds": 1.0,
+    "rollback_rate": 0.0,
+    "silent_rate": 0.0,
     "organization": "demo",
     "secret": "",
     "url": "http://127.0.0.1:8000/",
@@ -190,7 +194,7 @@ def test_duration_and_interrupt_end_a_run_without_cycles(controller: FakeControl
     timer.join()
     assert report.errors == 0
     assert report.requests > 20
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
 
 
 def test_progress_and_table_tell_the_figures(controller: FakeController) -> None:

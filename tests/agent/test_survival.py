@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -11,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,11 +22,20 @@ from muster_agent.log import EventLog
 from muster_agent.protocol import Identity
 from muster_agent.settings import Settings, Timing
 from muster_agent.state import Store
-from tests.agent.driving import FAST, MAC, contents, executable, run_killed_at, settings_for, turn, write
+from tests.agent.driving import (
+    FAST,
+    FORK_SERVER,
+    MAC,
+    contents,
+    executable,
+    run_killed_at,
+    settings_for,
+    turn,
+    wait_for,
+    write,
+)
 from tests.agent.fake_controller import SECRET, FakeController, Reply
 
-FORK_SERVER = multiprocessing.get_context("forkserver")
-FORK_SERVER.set_forkserver_preload(["tests.agent.driving", "muster_agent.transport"])
 OLD = {
     "etc/config/system": "config system 'system'\n\toption hostname 'old'\n",
     "etc/motd": "old",
@@ -196,13 +204,6 @@ def running(controller: FakeController, root: Path, *arguments: str) -> "Iterato
         process.communicate()
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited too long"
-        time.sleep(0.02)
-
-
 def test_signals_wake_force_and_stop_the_shipped_program(controller: FakeController, root: Path) -> None:
     with running(controller, root, "--interval", "600", "--log-format", "json") as process:
         wait_for(lambda: len(controller.devices) == 1 and len(controller.device.reports) == 1)
@@ -215,7 +216,7 @@ def test_signals_wake_force_and_stop_the_shipped_program(controller: FakeControl
         wait_for(lambda: len(controller.device.reports) == 3)
         assert (root / "etc/motd").read_text() == "s"
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=5)
+        _, errors = process.communicate(timeout=20)
         assert process.returncode == 0
     events = [json.loads(line)["event"] for line in errors.splitlines()]
     assert events[0] == "starting"
@@ -232,10 +233,10 @@ def test_a_stop_ends_a_hanging_request_at_once(controller: FakeController, root:
         connection, _ = silent.accept()
         started = time.monotonic()
         process.send_signal(number)
-        _, errors = process.communicate(timeout=5)
+        _, errors = process.communicate(timeout=20)
         connection.close()
     assert process.returncode == 0
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert "event=stopped" in errors
 
 
@@ -258,7 +259,11 @@ def test_the_shipped_program_exits_as_documented(controller: FakeController, roo
 def test_the_agent_imports_nothing_of_the_controller() -> None:
     for path in (AGENT / "muster_agent").glob("*.py"):
         for module in re.findall(r"^(?:from|import) (\S+)", path.read_text(), re.M):
-            assert module.partition(".")[0] in sys.stdlib_module_names | {"muster_agent", "httpx"}, (
+            assert module.partition(".")[0] in sys.stdlib_module_names | {
+                "muster_agent",
+                "httpx",
+                "websockets",
+            }, (
                 path,
                 module,
             )

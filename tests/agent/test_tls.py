@@ -5,6 +5,7 @@ import ipaddress
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from muster_agent.errors import ExitCode
-from tests.agent.driving import settings_for, turn
+from tests.agent.driving import LINKED, alive, settings_for, turn, wait_for
 from tests.agent.fake_controller import FakeController
 
 
@@ -59,3 +60,27 @@ def test_a_given_ca_is_trusted(secure: FakeController, root: Path, certificate: 
 
 def test_verification_can_be_switched_off(secure: FakeController, root: Path) -> None:
     assert turn(settings_for(secure.url, root, verify_tls=False)) == ExitCode.OK
+
+
+@pytest.mark.parametrize("trust", [{"ca_file": True}, {"verify_tls": False}])
+def test_the_link_trusts_what_polling_trusts(
+    secure: FakeController, root: Path, certificate: Path, tmp_path: Path, trust: dict[str, Any]
+) -> None:
+    secure.links.enabled = True
+    options = {"ca_file": certificate} if "ca_file" in trust else trust
+    assert turn(settings_for(secure.url, root, **options)) == ExitCode.OK
+    with alive(settings_for(secure.url, root, once=False, timing=LINKED, **options), tmp_path / "log"):
+        wait_for(secure.links.up)
+    assert secure.links.last.headers["x-device-key"] == secure.device.key
+
+
+def test_the_link_refuses_an_unknown_certificate(
+    secure: FakeController, root: Path, certificate: Path, tmp_path: Path
+) -> None:
+    secure.links.enabled = True
+    turn(settings_for(secure.url, root, ca_file=certificate))
+    log = tmp_path / "log"
+    with alive(settings_for(secure.url, root, once=False, timing=LINKED), log):
+        wait_for(lambda: log.exists() and log.read_text().count("link_down") >= 2)
+    assert "CERTIFICATE_VERIFY_FAILED" in log.read_text()
+    assert secure.links.opened == []

@@ -38,7 +38,7 @@ def test_a_template_edit_reaches_the_devices_before_ones_eyes(fleet: dict[str, A
     page.get_by_role("button", name="Save, and change 3 devices").click()
     page.get_by_text("3 still being computed").wait_for()
     recompute.drain()
-    page.get_by_text("all computed").wait_for(timeout=5_000)
+    page.get_by_text("all computed").wait_for(timeout=20_000)
 
     page.get_by_role("link", name="Used by 3 devices").click()
     page.wait_for_url("**/admin/devices/device/?template=*")

@@ -213,6 +213,8 @@ def test_two_revisions_are_compared_and_an_old_one_restored(fleet: dict[str, Any
     page.get_by_role("link", name="Side by side").click()
     assert page.locator(".mu-split td.mu-diff__gone", has_text="Asia/Tokyo").count() == 1
     page.get_by_role("link", name="All revisions").click()
+    hidden = page.locator(".mu-scroll").evaluate("box => box.scrollWidth - box.clientWidth")
+    assert hidden == 0, "one sees the link without scrolling sideways"
     page.get_by_role("link", name="Restore…").click()
     page.get_by_role("heading", name="Restore revision 1?").wait_for()
     assert page.locator(".mu-diff__new", has_text="Europe/Rome").count() == 1

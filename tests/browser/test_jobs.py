@@ -29,7 +29,7 @@ def test_a_job_is_watched_until_its_results_are_there(visit: Any) -> None:
     assert page.get_by_role("button", name="Save").count() == 0
     while job_runs.run(job.pk):
         pass
-    page.get_by_text("3 done, 0 failed, 0 skipped").wait_for(timeout=10_000)
+    page.get_by_text("3 done, 0 failed, 0 skipped").wait_for(timeout=30_000)
     page.locator(".mu-job__table .mu-badge", has_text="Done").first.wait_for()
     page.get_by_role("link", name="Failed").click()
     page.get_by_text("No device has this outcome.").wait_for()

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from config_merge.models import Job
+from config_merge.services import job_runs
 from tests import factories
 from tests.admin.conftest import page as path_of
 
@@ -150,6 +152,46 @@ def test_the_effect_on_the_fleet_is_shown_before_saving(fleet: dict[str, Any], v
     assert (visit.complaints, visit.foreign) == ([], [])
 
 
+def test_what_concerns_too_many_devices_is_computed_by_a_job_that_the_page_follows(
+    fleet: dict[str, Any], visit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("config_merge.admin.template.MOST_DEVICES", 1)
+    visit.sign_in("olga")
+    page = visit.to(path_of("config_merge_template_change", fleet["template"].pk))
+    page.locator(".cm-content").first.wait_for()
+    type_json(page, {"general": {"timezone": "Europe/Berlin"}})
+    page.get_by_role("button", name="Save and continue editing").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("it is computed in the background").wait_for()
+    assert dialog.get_by_role("button", name="Save anyway").count() == 1
+    dialog.get_by_role("button", name="Back to the form").click()
+    assert not Job.objects.exists(), "who saves does not wait for a job"
+
+    page.get_by_role("button", name="Preview").click()
+    panel = page.locator("[data-effect-result]")
+    panel.get_by_text("3 devices are concerned").wait_for()
+    page.get_by_text("0 of 3 devices").wait_for()
+    while job_runs.run(Job.objects.get().pk):
+        pass
+    panel.get_by_text("2 devices change").wait_for(timeout=30_000)
+    assert panel.locator(".mu-diff__new", has_text="Europe/Berlin").count() == 1
+
+    page.get_by_role("button", name="Save and continue editing").click()
+    dialog.get_by_text("2 devices change").wait_for()
+    dialog.get_by_role("button", name="Back to the form").click()
+    assert Job.objects.count() == 1, "what is known is not computed again"
+    type_json(page, {"general": {"timezone": "Europe/Rome"}})
+    assert panel.inner_text() == ""
+    page.get_by_role("button", name="Save and continue editing").click()
+    dialog.get_by_text("it is computed in the background").wait_for()
+    dialog.get_by_role("button", name="Save anyway").click()
+    page.get_by_text("still being computed").wait_for()
+
+    page = visit.to(path_of("config_merge_job_change", Job.objects.get().pk))
+    page.get_by_text("2 devices change").wait_for()
+    assert (visit.complaints, visit.foreign) == ([], [])
+
+
 def test_a_device_that_would_fail_is_named_with_its_reason(fleet: dict[str, Any], visit: Any) -> None:
     factories.device(
         fleet["org"], name="odd", config={"templates": [fleet["template"]], "context": {"zone": "Nowhere"}}
@@ -162,7 +204,7 @@ def test_a_device_that_would_fail_is_named_with_its_reason(fleet: dict[str, Any]
     page.get_by_role("button", name="Preview").click()
     failed = page.locator(".mu-effect__failures li")
     failed.wait_for()
-    assert "odd" in failed.inner_text() and "'Nowhere' is missing or unknown" in failed.inner_text()
+    assert "odd" in failed.inner_text() and "'Nowhere' is not one of" in failed.inner_text()
     page.get_by_label("Save without preview").check()
     page.get_by_role("button", name="Save and continue editing").click()
     page.get_by_text("still being computed").wait_for()

@@ -43,12 +43,11 @@ def test_numbers_are_of_the_organizations_asked_for_alone(db: None) -> None:
     Device.objects.filter(pk=mine[0].pk).update(last_seen=now())
     Device.objects.filter(pk=mine[1].pk).update(last_seen=now() - timedelta(hours=30))
     reports.take(reports.Report(factories.config_of(mine[0]).pk, mine[0].pk, "applied"))
-    since = now() - timedelta(minutes=5)
-    own = standing(frozenset({ours.pk}), at=now(), online_since=since)
+    own = standing(frozenset({ours.pk}), at=now())
     assert (own.total, own.active, own.online, own.seen) == (3, 3, 1, (1, 0, 0, 1, 1))
     assert dict(own.statuses) == {Status.APPLIED: 1, Status.MODIFIED: 2}
-    assert standing(None, at=now(), online_since=since).total == 5
-    assert standing(frozenset(), at=now(), online_since=since).total == 0
+    assert standing(None, at=now()).total == 5
+    assert standing(frozenset(), at=now()).total == 0
     made = make_up(frozenset({ours.pk}), at=now(), total=3)
     assert [(share.label, share.count) for share in made.models] == [("Alpha 1", 3)]
     assert [(share.label, share.key, share.count) for share in made.groups] == [("No group", "", 3)]
@@ -60,7 +59,7 @@ def test_deactivated_devices_are_not_counted_as_seen(db: None) -> None:
     (device,) = at_work(1, factories.organization())
     Device.objects.update(last_seen=now())
     configs.device_deactivate(device)
-    found = standing(None, at=now(), online_since=now() - timedelta(minutes=5))
+    found = standing(None, at=now())
     assert (found.total, found.active, found.online, found.seen) == (1, 0, 0, (0, 0, 0, 0, 0))
 
 

@@ -9,8 +9,19 @@ from django.db import OperationalError, connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from config_merge.models import Config, ConfigRevision, ConfigTemplate, Job, JobItem
-from config_merge.services import configs, job_actions, job_runs, jobs, preview, recompute
+from config_merge.services import (
+    configs,
+    job_actions,
+    job_portions,
+    job_runs,
+    job_sets,
+    jobs,
+    preview,
+    recompute,
+    templates,
+)
 from core.clock import now
+from core.db import uuid_parameter
 from core.errors import Conflict
 from devices.models import Device
 from tenancy import services as tenancy
@@ -349,6 +360,26 @@ def test_a_preview_of_too_many_devices_becomes_a_job_with_a_result(
         assert "hunter" not in str(cursor.fetchall()) and "timezone" not in str(cursor.fetchall())
 
 
+def test_what_making_a_template_shared_would_do_is_no_business_of_its_organization(
+    operator: Api, org: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("config_merge.api.previews.WAITED_FOR", 1)
+    root = api_as(factories.user("root", is_superuser=True))
+    template = factories.template(org, default=True)
+    factories.configured(org)
+    other = factories.organization("elsewhere")
+    for _ in range(2):
+        factories.configured(other)
+    told = root.post(f"template/{template.pk}/preview/", {"organization": None})
+    assert told.status_code == 202, told.json()
+    job = Job.objects.get()
+    ran(job)
+    assert (job.organization_id, job.total) == (None, 3)
+    assert operator.get("batch/").json()["count"] == 0
+    assert operator.get(f"batch/{job.pk}/").status_code == 404
+    assert not Notification.objects.filter(organization=org, kind="job_finished").exists()
+
+
 def test_a_preview_job_whose_object_is_gone_says_so(
     operator: Api, org: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,6 +398,7 @@ def test_what_nobody_expected_fails_one_device_and_not_the_job(
     devices = [factories.configured(org, name=f"ap-{number}") for number in range(3)]
     job = asked(person, "deactivate", devices)
     perform = job_actions.perform
+    monkeypatch.setattr(job_sets, "perform", lambda job, device_ids, user: {}[devices[1].pk])
 
     def poisoned(job: Job, device_id: Any, user: Any) -> str:
         if device_id == devices[1].pk:
@@ -379,6 +411,19 @@ def test_what_nobody_expected_fails_one_device_and_not_the_job(
     assert [outcome for outcome, _ in outcomes(job).values()] == ["done", "failed", "done"]
     assert outcomes(job)["ap-1"][1] == job_actions.UNEXPECTED
     assert "boom" in caplog.text
+
+
+def test_a_device_that_cannot_be_read_fails_alone(org: Any, person: Any, caplog: Any) -> None:
+    devices = [factories.configured(org, name=f"ap-{number}") for number in range(3)]
+    more = factories.template(org, config={"general": {"description": "more"}})
+    with connection.cursor() as cursor:
+        bad = uuid_parameter(factories.config_of(devices[1]).pk)
+        cursor.execute("UPDATE config_merge_config SET config = 'no token' WHERE id = %s", [bad])
+    job = ran(asked(person, "assign_template", devices, parameters={"template": str(more.pk)}))
+    assert outcomes(job) == {
+        "ap-0": ("done", ""), "ap-1": ("failed", job_actions.UNEXPECTED), "ap-2": ("done", "")
+    }  # fmt: skip
+    assert "one by one" in caplog.text
 
 
 @pytest.mark.parametrize("where", ["compute", "read", "tell"])
@@ -437,6 +482,11 @@ def test_what_the_database_could_not_do_is_tried_again_and_not_for_ever(
     job = asked(person, "deactivate", devices)
     perform, tried = job_actions.perform, []
 
+    def all_busy(job: Job, device_ids: Any, user: Any) -> Any:
+        raise OperationalError("lock timeout")
+
+    monkeypatch.setattr(job_sets, "perform", all_busy)
+
     def busy(job: Job, device_id: Any, user: Any) -> str:
         if device_id == devices[0].pk:
             tried.append(device_id)
@@ -455,18 +505,23 @@ def test_what_the_database_could_not_do_is_tried_again_and_not_for_ever(
     assert job.state == "finished"
 
 
+@pytest.mark.parametrize("alone", [True, False])
 def test_a_deadlock_that_passes_leaves_no_trace(
-    org: Any, person: Any, monkeypatch: pytest.MonkeyPatch
+    org: Any, person: Any, monkeypatch: pytest.MonkeyPatch, alone: bool
 ) -> None:
     job = asked(person, "deactivate", [factories.configured(org, name="ap-1")])
-    perform = job_actions.perform
+    module = job_actions if alone else job_sets
+    perform = module.perform
 
-    def once(*args: Any) -> str:
-        monkeypatch.setattr(job_actions, "perform", perform)
+    def once(*args: Any) -> Any:
+        monkeypatch.setattr(module, "perform", perform)
         raise OperationalError("deadlock detected")
 
-    monkeypatch.setattr(job_actions, "perform", once)
+    if alone:
+        monkeypatch.setattr(job_sets, "perform", lambda job, device_ids, user: {})
+    monkeypatch.setattr(module, "perform", once)
     job_runs.run(job.pk)
+    assert (outcomes(job)["ap-1"][0] == "pending") == alone
     later(job)
     assert outcomes(ran(job)) == {"ap-1": ("done", "")}
 
@@ -489,9 +544,10 @@ def test_a_preview_the_database_cannot_do_ends_too(
     assert Notification.objects.get(kind="job_finished").level == "warning"
 
 
-@pytest.mark.skipif("connection.vendor != 'postgresql'")
+@pytest.mark.services  # SQLite has one writer at a time: there is nothing to lose or to share
 @pytest.mark.django_db(transaction=True)
-def test_workers_that_share_a_job_do_each_item_once() -> None:
+@pytest.mark.parametrize("alone", [True, False])
+def test_workers_that_share_a_job_do_each_item_once(alone: bool) -> None:
     org = factories.organization()
     person = factories.user(role=Role.OPERATOR, organization=org)
     job = asked(person, "deactivate", [factories.configured(org) for _ in range(20)])
@@ -500,8 +556,10 @@ def test_workers_that_share_a_job_do_each_item_once() -> None:
 
     def work() -> None:
         together.wait()
-        for item in items:
+        for item in items if alone else ():
             job_runs._do(job, item)
+        for start in () if alone else range(0, len(items), 5):
+            assert job_portions.Portions().do(job, items[start : start + 5]) == []
         connections.close_all()
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -514,6 +572,48 @@ def test_workers_that_share_a_job_do_each_item_once() -> None:
     ran(job)
     assert job.state == "finished"
     assert AuditEvent.objects.filter(action="job.finished").count() == 1
+
+
+@pytest.mark.services  # on SQLite there is one writer at a time
+@pytest.mark.django_db(transaction=True)
+def test_jobs_over_the_same_devices_and_an_edit_of_the_fleet_do_not_lock_each_other_out(caplog: Any) -> None:
+    org = factories.organization()
+    person = factories.user(role=Role.OPERATOR, organization=org)
+    default = factories.template(org, default=True)
+    more = factories.template(org, config={"general": {"description": "more"}})
+    group = factories.group(org, templates=[factories.template(org)])
+    devices = [factories.configured(org) for _ in range(30)]
+    kinds = ("deactivate", "assign_template", "change_group", "activate", "delete")
+    parameters = {"template": str(more.pk), "group": str(group.pk)}
+    chosen = [asked(person, kind, devices, parameters=parameters) for kind in kinds]
+    together, broken = threading.Barrier(len(chosen) + 1), []
+
+    def work(job: Job) -> None:
+        together.wait()
+        ran(job)
+        connections.close_all()
+
+    def edit() -> None:
+        together.wait()
+        try:
+            for number in range(5):
+                templates.template_update(default, config={"general": {"description": f"{number}"}})
+        except OperationalError as error:
+            broken.append(error)
+        connections.close_all()
+
+    threads = [threading.Thread(target=work, args=[job]) for job in chosen] + [threading.Thread(target=edit)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert (broken, "one by one" in caplog.text) == ([], False)
+    assert not JobItem.objects.filter(outcome=JobItem.Outcome.PENDING).exists()
+    done = JobItem.objects.filter(outcome=JobItem.Outcome.DONE)
+    trail = AuditEvent.objects.filter(action__in=["device.deactivated", "device.activated", "device.deleted"])
+    assert trail.count() == done.filter(job__kind__in=["deactivate", "activate", "delete"]).count()
+    recompute.drain()
+    assert not recompute.stale_configs().exists()
 
 
 def test_a_thousand_devices_are_previewed_quickly(org: Any) -> None:
@@ -538,3 +638,12 @@ def test_a_thousand_devices_are_previewed_quickly(org: Any) -> None:
     took = (now() - began).total_seconds()
     assert (told.changed, len(told.groups)) == (1000, 1)
     assert took < 20
+
+
+@pytest.mark.parametrize("idle", [{"is_deactivated": "maybe"}, {"name": ""}, {"group": "", "name": "ap"}])
+def test_a_filter_that_filters_nothing_is_refused(operator: Api, org: Any, idle: dict[str, str]) -> None:
+    factories.device(org, name="ap1")
+    answer = operator.post("batch/", {"action": "deactivate", "filter": idle})
+    assert answer.status_code == 400, answer.json()
+    assert list(answer.json()) == ["filter"]
+    assert not Job.objects.exists()

@@ -40,6 +40,13 @@ def test_one_and_many(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[{}, 1]", "number 1: an object"),
         ('{"site": {"a/b": {"value": 1}}}', "a/b: a value must be a string"),
         ('{"site": []}', "an object is needed"),
+        ('{"defaults": []}', "an object is needed"),
+        ('{"defaults": 0}', "an object is needed"),
+        ('{"device": "x"}', "an object is needed"),
+        ('{"site": {"a/b": {"value": NaN}}}', "a/b: a value must be a string"),
+        ('{"site": {"a/b": []}}', "a/b: an object is needed"),
+        ("[[]]", "number 0: an object"),
+        ("\x00", "This is not JSON"),
         ('{"defaults": {"a/b": 1}}', "a/b: a value must be a string"),
     ],
 )

@@ -10,13 +10,13 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from config_merge.engine import diff_files
+from config_merge.engine import diff_files, validate
 from config_merge.models import Config, Template
 from config_merge.queries import files_in
-from config_merge.services import configs, groups, preview, recompute, templates
+from config_merge.services import comparison, configs, groups, preview, recompute, templates
 from core.errors import Forbidden
 from devices import services as inventory
-from devices.models import Device, DeviceGroup
+from devices.models import Device, DeviceGroup, FleetSettings
 from tests import factories
 from tests.isolation.world import snapshot
 
@@ -167,6 +167,46 @@ def test_devices_that_would_not_be_valid_are_counted_with_the_reason(org: Any) -
     assert told.groups[0].devices[0].device_id == good.pk
     (failure,) = told.failures
     assert failure.device_id == bad.pk and "validator says" in failure.message
+
+
+def test_what_the_renderer_refuses_is_told_in_the_words_of_an_edit(org: Any) -> None:
+    lan = {"family": "ipv4", "proto": "static", "address": "{{ lan }}", "mask": 24}
+    config = {"interfaces": [{"name": "lan", "type": "ethernet", "addresses": [lan]}]}
+    factories.template(org, config=config, default=True, default_values={"lan": "10.0.0.1"})
+    device = factories.configured(org)
+    wrong = {"config": {"context": {"lan": "not-an-address"}}}
+    (failure,) = preview.device_preview(device, wrong).failures
+    with pytest.raises(ValidationError) as edit:
+        configs.managed_device_update(Device.objects.get(pk=device.pk), **wrong)
+    assert failure.message in str(edit.value) or failure.message in edit.value.messages
+    assert "/interfaces/0/addresses/0/address: 'not-an-address' is not a 'ipv4'" in failure.message
+    fleet_settings = FleetSettings.objects.get(pk=org.pk)
+    inventory.fleet_settings_update(fleet_settings, context={"lan": "not-an-address"})
+    recompute.drain()
+    problem = Config.objects.get(device=device).error_reason
+    assert "/interfaces/0/addresses/0/address: 'not-an-address' is not a 'ipv4'" in problem
+
+
+def test_failures_that_are_not_shown_are_not_worded(org: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = factories.template(org, config=timezone(), default=True)
+    for number in range(5):
+        factories.device(org, config={"context": {"nick": f"eth{number}"}, "config": timezone()})
+    monkeypatch.setattr(comparison, "SHOWN_FAILURES", 2)
+    told: list[bool] = []
+
+    def spied(*, worded: bool = True, **kwargs: Any) -> None:
+        told.append(worded)
+        validate(worded=worded, **kwargs)
+
+    monkeypatch.setattr(comparison, "validate", spied)
+    edit = {
+        "config": {"interfaces": [{"name": "{{ nick }}", "type": "ethernet", "mac": "{{ mac }}"}]},
+        "default_values": {"nick": "eth9", "mac": "02:00:00:00:00:01"},
+    }
+    inventory.fleet_settings_update(FleetSettings.objects.get(pk=org.pk), context={"mac": "none"})
+    result = preview.template_preview(template, edit)
+    assert (result.failed, len(result.failures)) == (5, 2)
+    assert told == [True, True, False, False, False]
 
 
 @pytest.mark.parametrize("kind", ["context", "add", "remove", "reorder", "replace", "name", "delete"])

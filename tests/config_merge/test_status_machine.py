@@ -142,6 +142,7 @@ class Life(RuleBasedStateMachine):
             assert config.status != Status.MODIFIED
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_any_sequence_of_edits_reports_and_retirements_keeps_the_invariants() -> None:
     run_state_machine_as_test(

@@ -1,10 +1,11 @@
 """Child processes for tests of the roof: their environment, and `manage.py up` as a running server."""
 
 import contextlib
+import fcntl
 import json
 import os
+import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy.rehearsal import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -22,12 +25,6 @@ def plain_environment(**variables: str) -> dict[str, str]:
     """This process's environment without any of Muster's variables, plus `variables`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MUSTER_", "DJANGO_"))}
     return kept | variables
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def get(url: str, *, timeout: float = 5, **headers: str) -> tuple[int, dict[str, str], str]:
@@ -45,6 +42,20 @@ def get(url: str, *, timeout: float = 5, **headers: str) -> tuple[int, dict[str,
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_args: Any, **_options: Any) -> None:
         return None
+
+
+def migrated(directory: Path) -> None:
+    """Put into `directory` what `manage.py migrate` leaves in an empty one: it takes seconds, once per run."""
+    shared = Path(os.environ["PYTEST_MUSTER_SHARED"])
+    made, draft = shared / "migrated", shared / "draft"
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+            environment = plain_environment(MUSTER_DATA_DIR=str(draft))
+            subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=True)
+            draft.rename(made)
+    shutil.copytree(made, directory, dirs_exist_ok=True)
 
 
 @dataclass
@@ -74,16 +85,23 @@ class Up:
             return False
         return status == 200 and json.loads(body)["status"] == "ok"
 
-    def stop(self, number: int = signal.SIGTERM, *, seconds: float = 10) -> int:
+    def stop(self, number: int = signal.SIGTERM, *, seconds: float = 30) -> int:
         """Signal it and return its exit code; fails when it needs longer than `seconds`."""
         self.process.send_signal(number)
         return self.process.wait(timeout=seconds)
 
 
 @contextlib.contextmanager
-def running_up(directory: Path, *arguments: str, **variables: str) -> Iterator[Up]:
-    """`manage.py up` on a free port, its data in `directory`, ready; killed at the end if need be."""
-    port = free_port()
+def running_up(
+    directory: Path, *arguments: str, port: int = 0, from_nothing: bool = False, **variables: str
+) -> Iterator[Up]:
+    """`manage.py up` on `port` or a free one, its data in `directory`, ready; killed at the end if need be.
+
+    A directory without a database gets one that is migrated and empty, unless it is to start `from_nothing`.
+    """
+    if not (from_nothing or (directory / "muster.sqlite3").exists()):
+        migrated(directory)
+    port = port or free_port()
     log = directory.parent / f"up-{port}.log"
     command = [
         sys.executable,

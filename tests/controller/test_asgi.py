@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from asgiref.testing import ApplicationCommunicator
+from django.contrib.staticfiles import finders
 from pytest_django import Settings
 
 from controller import server
 from controller.asgi import application, behind_proxy
 from controller.env import Environment
+from controller.static_files import StaticAnswer
 
 
 @pytest.fixture
@@ -30,6 +33,31 @@ async def test_healthz_is_answered_whatever_the_host_header_says(client: httpx.A
 async def test_a_page_with_a_foreign_host_header_is_refused(client: httpx.AsyncClient) -> None:
     answer = await client.get("/api/v1/docs/", headers={"Host": "evil.example"})
     assert (answer.status_code, answer.json()) == (400, {"detail": "Bad request."})
+
+
+async def test_static_files_are_sent_whole_and_without_a_word_outside_the_logs(
+    client: httpx.AsyncClient,
+) -> None:
+    """Warnings are errors here: Django gives one for answers that an ASGI server cannot stream."""
+    path = "vendor/vanilla-jsoneditor/standalone.js"
+    source = Path(finders.find(path) or "").read_bytes()
+    assert len(source) > 2 * StaticAnswer.block_size
+    answer = await client.get(f"/static/{path}")
+    assert (answer.status_code, answer.content) == (200, source)
+    assert answer.headers["Content-Type"].startswith("text/javascript")
+    assert int(answer.headers["Content-Length"]) == len(source)
+    again = await client.get(
+        f"/static/{path}",
+        headers={
+            "If-None-Match": answer.headers.get("ETag", ""),
+            "If-Modified-Since": answer.headers["Last-Modified"],
+        },
+    )
+    assert (again.status_code, again.content) == (304, b"")
+    part = await client.get(f"/static/{path}", headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, source[10:20])
+    head = await client.head(f"/static/{path}")
+    assert (head.status_code, head.content) == (200, b"")
 
 
 async def test_agents_reach_their_own_application(client: httpx.AsyncClient) -> None:

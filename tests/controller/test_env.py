@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.env import ROOT, Environment, InvalidEnvironment, adopt_arguments, table, unknown_names
+from controller.arguments import adopt_arguments
+from controller.env import Environment, table, unknown_names
+from controller.env_values import ROOT, InvalidEnvironment
 
 KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
 SECRET = "k7Qw-0pZr2Lx9vNf4tYc1uHs8mBd3gJe6aXiOoWl5kE"

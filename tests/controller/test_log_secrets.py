@@ -90,7 +90,7 @@ def test_private_keys_are_hidden_whole_cut_off_or_escaped() -> None:
 
 
 def test_a_long_line_takes_no_long_time() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     for word in (
         "a" * 200_000,
         "a=" * 50_000,
@@ -99,7 +99,7 @@ def test_a_long_line_takes_no_long_time() -> None:
         "params: [" * 5000,
     ):
         without_secrets(word)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_bare_api_tokens_are_hidden() -> None:
@@ -214,6 +214,7 @@ def send(
 
 
 @pytest.mark.slow
+@pytest.mark.standalone
 def test_a_real_server_writes_no_secret_that_callers_send(tmp_path: Path) -> None:
     secrets = [SECRET, TOKEN, "0f" * 16]
     with running_up(

@@ -17,7 +17,8 @@ from config_merge.models import Config
 from config_merge.services import recompute, reports
 from controller import metrics as page
 from controller.asgi import application
-from controller.env import Environment, InvalidEnvironment
+from controller.env import Environment
+from controller.env_values import InvalidEnvironment
 from core import heartbeat, metrics
 from tenancy import webhook_services
 from tests import factories

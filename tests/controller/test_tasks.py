@@ -11,6 +11,8 @@ from controller.server import Background, listen
 from core import heartbeat
 
 started, release, finished = threading.Event(), threading.Event(), threading.Event()
+counted: list[int] = []
+BURST = 20
 
 
 @shared_task(name="tests.controller.slow")
@@ -18,6 +20,21 @@ def slow() -> None:
     started.set()
     release.wait(20)
     finished.set()
+
+
+taken: list[int] = []
+
+
+@shared_task(name="tests.controller.quick")
+def quick(number: int) -> None:
+    # As long as a short look at the database.
+    time.sleep(0.02)
+    taken.append(number)
+
+
+@shared_task(name="tests.controller.count")
+def count() -> None:
+    counted.append(1)
 
 
 def test_every_periodic_job_is_a_task_that_exists() -> None:
@@ -58,6 +75,42 @@ def test_worker_and_beat_run_as_threads_and_a_task_in_flight_finishes() -> None:
     assert finished.is_set()
     names = {thread.name for thread in threading.enumerate()}
     assert not names & {"worker"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_messages_that_wait_are_taken_as_soon_as_a_thread_is_free() -> None:
+    app.control.purge()
+    taken.clear()
+    for number in range(200):
+        app.send_task("tests.controller.quick", args=(number,))
+    background = Background(threads=2)
+    background.start()
+    try:
+        # A loop that sleeps while its threads are busy takes two messages in two seconds.
+        deadline = time.monotonic() + 60
+        while len(taken) < 200:
+            assert time.monotonic() < deadline, f"only {len(taken)} messages were taken"
+            time.sleep(0.05)
+    finally:
+        assert background.stop(seconds=10)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_burst_of_messages_is_worked_off_without_pauses() -> None:
+    """Redis is asked for more while the worker's loop has yet to acknowledge; it looks every two seconds only."""
+    app.control.purge()
+    counted.clear()
+    background = Background(threads=1)
+    background.start()
+    try:
+        for _ in range(BURST):
+            app.send_task("tests.controller.count")
+        deadline = time.monotonic() + BURST
+        while len(counted) < BURST:
+            assert time.monotonic() < deadline, f"{len(counted)} of {BURST} messages were worked off"
+            time.sleep(0.05)
+    finally:
+        assert background.stop(seconds=10)
 
 
 def test_a_port_in_use_is_an_error_and_leaves_no_socket() -> None:

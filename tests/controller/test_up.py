@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 def test_a_first_start_creates_serves_and_stops_cleanly_and_a_second_keeps_everything(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with running_up(data) as up:
+    with running_up(data, from_nothing=True) as up:
         printed = up.printed
         assert "First start: this is shown once." in printed
         for address in ("/admin/", "/api/v1/docs/"):

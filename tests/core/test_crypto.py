@@ -11,6 +11,7 @@ from django.db import connection
 
 from config_merge.models import Config, ConfigRevision
 from config_merge.services.configs import managed_device_create
+from core.crypto import decrypt, encrypt, equal_tokens
 from core.fields import EncryptedJSONField, EncryptedTextField
 from devices.models import Device, FleetSettings
 from tenancy.services import organization_create
@@ -93,3 +94,11 @@ def test_text_is_bounded() -> None:
     assert EncryptedTextField(max_length=3).clean("abc", None) == "abc"
     with pytest.raises(ValidationError):
         EncryptedTextField(max_length=3).clean("abcd", None)
+
+
+def test_equal_texts_of_one_block_share_a_token() -> None:
+    with equal_tokens():
+        first, second, other = encrypt(b"a"), encrypt(b"a"), encrypt(b"b")
+    assert first == second != other
+    assert decrypt(first) == b"a" and decrypt(other) == b"b"
+    assert encrypt(b"a") not in (first, encrypt(b"a"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.controller.processes import ROOT, Up, plain_environment, running_up
+from tests.controller.processes import ROOT, Up, migrated, plain_environment, running_up
 
 DEVICES = 1000
 STALE = "SELECT COUNT(*) FROM config_merge_config WHERE generation > computed_generation"
@@ -52,6 +52,7 @@ def patch(up: Up, path: str, token: str, body: dict[str, Any]) -> int:
 @pytest.mark.slow
 def test_a_killed_server_finishes_a_template_change_after_its_restart(tmp_path: Path) -> None:
     directory = tmp_path / "data"
+    migrated(directory)
     fleet = script(directory, "seed", str(DEVICES))
     with running_up(directory) as up:
         edit = {

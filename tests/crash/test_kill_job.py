@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.controller.processes import ROOT, plain_environment, running_up
+from tests.controller.processes import ROOT, migrated, plain_environment, running_up
 
 DEVICES = 400
 
@@ -46,6 +46,7 @@ def pending(directory: Path) -> int:
 @pytest.mark.slow
 def test_a_killed_server_finishes_its_job_after_its_restart(tmp_path: Path) -> None:
     directory = tmp_path / "data"
+    migrated(directory)
     script(directory, "seed", str(DEVICES))
     left = DEVICES
     for _ in range(2):

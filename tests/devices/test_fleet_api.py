@@ -47,7 +47,7 @@ def test_who_may_reveal_sees_secrets_and_every_look_is_written_down(org: Organiz
         "device_count": 1,
     }
     assert answer["Cache-Control"] == "no-store"
-    assert AuditEvent.objects.filter(action="fleetsettings.revealed", organization=org).count() == 1
+    assert AuditEvent.objects.filter(action="secret.revealed", organization=org).count() == 1
 
 
 def test_others_see_marks_that_may_come_back(org: Organization) -> None:
@@ -55,7 +55,7 @@ def test_others_see_marks_that_may_come_back(org: Organization) -> None:
     shown = client.get(path(org)).json()
     assert shown["shared_secret"] == mark_of("the-shared-secret")
     assert shown["context"] == {"wifi_password": mark_of("hunter22hunter22"), "country": mark_of("DE")}
-    assert not AuditEvent.objects.filter(action="fleetsettings.revealed").exists()
+    assert not AuditEvent.objects.filter(action="secret.revealed").exists()
     shown["context"]["country"] = "FR"
     answer = client.patch(path(org), shown, format="json")
     assert answer.status_code == 200, answer.json()

@@ -5,7 +5,7 @@ from django.core.exceptions import ValidationError
 
 from config_merge.services import configs, templates
 from core.errors import Forbidden
-from devices import services
+from devices import many, services
 from devices.models import Device, DeviceGroup, FleetSettings
 from tests import factories
 
@@ -24,9 +24,9 @@ def test_two_changes_of_a_device_both_stay() -> None:
 
 def test_a_device_activated_meanwhile_stays_active() -> None:
     device = factories.device()
-    services.device_flag_set(device, deactivated=True)
+    many.devices_flag_set([device.pk], deactivated=True)
     loaded = Device.objects.get()
-    services.device_flag_set(device, deactivated=False)
+    many.devices_flag_set([device.pk], deactivated=False)
     group = factories.group(device.organization)
     configs.managed_device_update(loaded, group=group)
     device.refresh_from_db()
@@ -36,7 +36,7 @@ def test_a_device_activated_meanwhile_stays_active() -> None:
 
 def test_a_device_deactivated_meanwhile_is_refused() -> None:
     loaded = factories.device()
-    services.device_flag_set(Device.objects.get(), deactivated=True)
+    many.devices_flag_set([loaded.pk], deactivated=True)
     with pytest.raises(Forbidden):
         services.device_update(loaded, notes="late")
 

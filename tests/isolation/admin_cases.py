@@ -13,9 +13,10 @@ from django.contrib import admin
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
 
+from boot.models_images import Image
 from tests import factories
 from tests.isolation.routes import Route, routes
-from tests.isolation.world import Tenant, World
+from tests.isolation.world import NUMBERED, Tenant, World
 
 OBJECTS: dict[str, Callable[[Tenant], Model]] = {
     "tenancy.organization": lambda tenant: tenant.organization,
@@ -29,7 +30,16 @@ OBJECTS: dict[str, Callable[[Tenant], Model]] = {
     "devices.fleetsettings": lambda tenant: tenant.fleet,
     "devices.device": lambda tenant: tenant.device,
     "devices.devicegroup": lambda tenant: tenant.group,
+    "boot.bootconfig": lambda tenant: tenant.boot_config,
+    "boot.deletedbootconfig": lambda tenant: tenant.deleted_boot,
+    "boot.image": lambda tenant: tenant.image,
+    "boot.imageupload": lambda tenant: tenant.upload,
+    "boot.imagelimits": lambda tenant: tenant.image_limits,
+    "boot.quota": lambda tenant: tenant.quota,
+    "tracking.trackeddevice": lambda tenant: tenant.tracked,
     "config_merge.template": lambda tenant: tenant.template,
+    "config_merge.configtask": lambda tenant: tenant.task,
+    "config_merge.site": lambda tenant: tenant.site,
     "config_merge.job": lambda tenant: tenant.job,
     "config_merge.deleteddevice": lambda tenant: tenant.deleted,
     "config_merge.config": lambda tenant: factories.config_of(tenant.device),
@@ -37,7 +47,7 @@ OBJECTS: dict[str, Callable[[Tenant], Model]] = {
 }
 OBJECT_ARGUMENTS = {"object_id", "pk", "id"}
 # Arguments that name no object by themselves.
-FIXED: dict[str, Any] = {"number": 1, "url": "nothing/at/all"}
+FIXED: dict[str, Any] = {"number": 1, "step": "suspend", "url": "nothing/at/all"}
 _ARGUMENT = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
@@ -94,9 +104,13 @@ def paths(route: Route, world: World) -> list[dict[str, str]]:
 def _by_kind(route: Route, world: World, label: str, argument: str) -> dict[str, str]:
     of = OBJECTS[label]
     content_type = ContentType.objects.get_for_model(apps.get_model(label)).pk
-    ids = {"own": of(world.own).pk, "foreign": of(world.foreign).pk, "unknown": world.unknown}
+    own = of(world.own).pk
+    unknown = NUMBERED if isinstance(own, int) and own > NUMBERED else world.unknown
+    ids = {"own": own, "foreign": of(world.foreign).pk, "unknown": unknown}
     if label == "config_merge.template":
         ids["shared"] = world.shared.pk
+    if label == "boot.image":
+        ids["shared"] = Image.objects.get(key=None).pk
     return {
         kind: _filled(route, {**FIXED, "content_type_id": content_type, argument: pk})
         for kind, pk in ids.items()

@@ -22,19 +22,28 @@ OPEN = {
 }
 # Routes with refusals of their own, and the same for everyone else; the tests named here walk them.
 TESTED = {"config_schema": "for all who have signed in; tests/config_merge/exchange/test_recovery.py"}
+# Routes for whoever has a key, or a signed address: no person, no role.
+KEYED = {
+    "image_file": "one file for half a minute; tests/boot/images/test_serving.py",
+}
 AGENT = "agent"
+BOOT = "boot"
 CLOUD = "/pub/v1/"
 ADMIN = "/admin/"
 
 
 def walk_of(route: Route) -> str | None:
-    """Return the walk that covers a route: open, tested, agent, cloud, admin, rest; None when there is none."""
+    """Return the walk that covers a route, such as "admin" or "rest"; None when there is none."""
     if route.name in OPEN:
         return "open" if not route.arguments else None
     if route.name in TESTED:
         return "tested" if not route.arguments else None
+    if route.name in KEYED:
+        return "keyed"
     if route.name == AGENT:
         return "agent"
+    if route.name == BOOT:
+        return "boot"
     if route.pattern.startswith(CLOUD):
         # Its last pattern answers whatever is no route.
         return "cloud" if route.rest_view is not None or route.pattern == CLOUD else None

@@ -8,12 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.core.files.base import ContentFile
 from django.db.models import Model
+from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
+from boot.models_images import Image
+from config_merge.models import SiteDevice
 from tests import factories
 from tests.isolation.world import Tenant, World
 
 Body = Callable[[World, Tenant], Any]
+JSON = "application/json"
 
 
 def _nothing(_world: World, _tenant: Tenant) -> Any:
@@ -27,6 +32,7 @@ class Call:
     ok: int = 200
     body: Body = _nothing
     query: str = ""
+    media: str = JSON
 
 
 @dataclass(frozen=True)
@@ -166,6 +172,41 @@ def _group(tenant: Tenant) -> Model:
     return tenant.group
 
 
+def _site(tenant: Tenant) -> Model:
+    return tenant.site
+
+
+def _placed(tenant: Tenant) -> Model:
+    return tenant.placed
+
+
+def _task(tenant: Tenant) -> Model:
+    return tenant.task
+
+
+def site_body(_world: World, tenant: Tenant, **fields: Any) -> dict[str, Any]:
+    """Return a valid new site."""
+    return {"name": "new-site", "organization": str(tenant.organization.pk), **fields}
+
+
+def _other_variables(_world: World, _tenant: Tenant) -> dict[str, Any]:
+    return {"context": {"floor": "2"}}
+
+
+def _site_change(_world: World, tenant: Tenant) -> dict[str, Any]:
+    return {"version": str(tenant.site.version), "changes": {"ntp/server": {"value": "new"}}}
+
+
+def _device_change(_world: World, tenant: Tenant) -> dict[str, Any]:
+    version = str(SiteDevice.objects.get(device=tenant.placed).version)
+    return {"version": version, "changes": {"ntp/server": {"value": "new", "origin": "site-device"}}}
+
+
+def placement_body(_world: World, tenant: Tenant, **fields: Any) -> dict[str, Any]:
+    """Return a valid move into another site."""
+    return {"site": str(tenant.spare_site.pk), **fields}
+
+
 def _shared(world: World) -> Model:
     return world.shared
 
@@ -209,10 +250,149 @@ def _address(_world: World, _tenant: Tenant) -> dict[str, Any]:
 
 
 DEVICE, TEMPLATE, GROUP = "devices.device", "config_merge.template", "devices.devicegroup"
+SITE, PLACE = "config_merge.site", "config_merge.sitedevice"
+TASK, CONFIG = "config_merge.configtask", "config_merge.config"
 USER, MEMBERSHIP = "tenancy.user", "tenancy.membership"
 READ = {"GET": Call()}
+BOOT, IMAGE, UPLOAD = "boot.bootconfig", "boot.image", "boot.imageupload"
+BYTES = "application/octet-stream"
+
+
+def boot_body(_world: World, tenant: Tenant, **fields: Any) -> dict[str, Any]:
+    """Return a valid new boot configuration."""
+    return {"key": str(tenant.api_key.pk), "device": "new-device", "config": {"a": 1}, **fields}
+
+
+def image_body(_world: World, tenant: Tenant, **fields: Any) -> bytes:
+    """Return a valid new image, as a form."""
+    form = {
+        "key": str(tenant.api_key.pk),
+        "path": "new-image",
+        "file": ContentFile(b"new", name="x"),
+        **fields,
+    }
+    return encode_multipart(BOUNDARY, form)
+
+
+def upload_body(_world: World, tenant: Tenant, **fields: Any) -> dict[str, Any]:
+    """Return a valid new upload."""
+    return {"key": str(tenant.api_key.pk), "path": "new-image", "size": 3, **fields}
+
+
+def info_body(_world: World, tenant: Tenant, **fields: Any) -> dict[str, Any]:
+    """Return the build that has two images."""
+    build = {"recipe": tenant.organization.slug, "build_id": "2026_01_01_000000"}
+    return {"key": str(tenant.api_key.pk), **build, **fields}
+
+
+def transfer_body(_world: World, tenant: Tenant, **fields: Any) -> dict[str, Any]:
+    """Return where everything of a key goes."""
+    return {"to": str(tenant.spare_key.pk), "dry_run": True, **fields}
+
+
+def _deleted_device(_world: World, _tenant: Tenant) -> dict[str, Any]:
+    return {"device": "deleted-pi"}
+
+
+def _api_key(tenant: Tenant) -> Model:
+    return tenant.api_key
+
+
+def _boot_config(tenant: Tenant) -> Model:
+    return tenant.boot_config
+
+
+def _tracked(tenant: Tenant) -> Model:
+    return tenant.tracked
+
+
+def _image(tenant: Tenant) -> Model:
+    return tenant.image
+
+
+def _upload(tenant: Tenant) -> Model:
+    return tenant.upload
+
+
+def _common_image(_world: World) -> Model:
+    return Image.objects.get(key=None)
+
+
+def _of_keys(method: str = "", body: Callable[..., Any] | None = None) -> tuple[Reference, ...]:
+    """Return the references of a list of what belongs to API keys."""
+    found = (*_organization_filters(), Reference("GET", "key", _api_key))
+    return found + (_related(method, body, key=_api_key) if body else ())
+
+
+_OF_DEVICE = Call(query="?device=deleted-pi")
+BOOT_CASES: dict[str, Case] = {
+    "boot_config_list": Case(
+        BOOT, {"GET": Call(), "POST": Call(201, boot_body)}, references=_of_keys("POST", boot_body)
+    ),
+    "boot_config_detail": Case(
+        BOOT,
+        {
+            "GET": Call(),
+            "PUT": Call(200, lambda _world, _tenant: {"config": {"b": 2}}),
+            "PATCH": Call(200, lambda _world, _tenant: {"config": {"b": 2}}),
+            "DELETE": Call(204),
+        },
+        of=_boot_config,
+    ),
+    "boot_config_versions": Case(BOOT, READ, of=_boot_config),
+    "boot_config_version": Case(BOOT, READ, of=_boot_config, arguments={"n": 1}),
+    "boot_config_version_diff": Case(BOOT, READ, of=_boot_config, arguments={"n": 1, "m": 1}),
+    "boot_config_version_restore": Case(
+        BOOT, {"POST": Call()}, of=_boot_config, arguments={"n": 1}, posts="change"
+    ),
+    "boot_deleted_list": Case("boot.deletedbootconfig", READ, references=_of_keys()),
+    "boot_key_versions": Case(BOOT, {"GET": _OF_DEVICE}, of=_api_key),
+    "boot_key_restore": Case(BOOT, {"POST": Call(201, _deleted_device)}, of=_api_key),
+    "boot_key_transfer": Case(
+        BOOT,
+        {"POST": Call(200, transfer_body)},
+        of=_api_key,
+        references=_related("POST", transfer_body, to=_api_key),
+    ),
+    # It needs a key in its query.
+    "boot_effective": Case(BOOT, {"GET": Call(400)}, references=(Reference("GET", "key", _api_key),)),
+    "boot_track_list": Case("tracking.trackeddevice", READ, references=_of_keys()),
+    "boot_track_detail": Case("tracking.trackeddevice", READ, of=_tracked),
+    "boot_track_adopt": Case(DEVICE, {"POST": Call()}, of=_tracked),
+    "boot_key_list": Case("boot.quota", READ, references=_organization_filters()),
+    "boot_key_quotas": Case("boot.quota", READ, of=_api_key),
+    "boot_organization_quotas": Case("boot.quota", {"GET": Call(), "PATCH": Call()}, of=_organization),
+    "boot_organization_image_limits": Case(
+        "boot.imagelimits", {"GET": Call(), "PATCH": Call()}, of=_organization
+    ),
+    "boot_image_list": Case(
+        IMAGE,
+        {"GET": Call(), "POST": Call(201, image_body, media=MULTIPART_CONTENT)},
+        references=_of_keys("POST", image_body),
+    ),
+    "boot_image_detail": Case(IMAGE, {"GET": Call(), "DELETE": Call(204)}, of=_image, shared=_common_image),
+    "boot_image_download": Case(IMAGE, {"GET": Call(302)}, of=_image, shared=_common_image),
+    "boot_build_list": Case(IMAGE, READ),
+    "boot_build_info": Case(
+        IMAGE, {"POST": Call(201, info_body)}, references=_related("POST", info_body, key=_api_key)
+    ),
+    "boot_upload_list": Case(
+        UPLOAD, {"GET": Call(), "POST": Call(201, upload_body)}, references=_of_keys("POST", upload_body)
+    ),
+    "boot_upload_detail": Case(
+        UPLOAD,
+        {
+            "GET": Call(),
+            "PATCH": Call(200, lambda _world, _tenant: b"", query="?offset=0", media=BYTES),
+            "DELETE": Call(204),
+        },
+        of=_upload,
+    ),
+    "boot_upload_finish": Case(UPLOAD, {"POST": Call()}, of=_upload, posts="change"),
+}
 
 CASES: dict[str, Case] = {
+    **BOOT_CASES,
     "device_list": Case(
         DEVICE,
         {"GET": Call(), "POST": Call(201, device_body)},
@@ -359,6 +539,74 @@ CASES: dict[str, Case] = {
         of=lambda tenant: tenant.fleet,
         posts="change",
     ),
+    "site_list": Case(
+        SITE,
+        {"GET": Call(), "POST": Call(201, site_body)},
+        references=(*_organization_filters(), *_related("POST", site_body, organization=_organization)),
+    ),
+    "site_detail": Case(
+        SITE,
+        {"GET": Call(), "PATCH": Call(200, _other_variables), "DELETE": Call(204)},
+        of=lambda tenant: tenant.spare_site,
+    ),
+    "site_preview": Case(SITE, {"POST": Call(200, _other_variables)}, of=_site, posts="change"),
+    "site_settings": Case(SITE, {"GET": Call(), "PATCH": Call(200, _site_change)}, of=_site),
+    "site_settings_preview": Case(SITE, {"POST": Call(200, _site_change)}, of=_site, posts="change"),
+    "site_effective": Case(SITE, READ, of=_site),
+    "site_overrides": Case(SITE, READ, of=_site),
+    "site_devices": Case(SITE, READ, of=_site),
+    "device_site": Case(
+        PLACE,
+        {
+            "GET": Call(),
+            "PUT": Call(200, placement_body),
+            "PATCH": Call(200, lambda _world, _tenant: {"is_blocked": True}),
+            "DELETE": Call(204),
+        },
+        of=_placed,
+        references=(
+            *_related("PUT", placement_body, site=_site),
+            *_related("PATCH", _patched, site=_site),
+        ),
+    ),
+    "device_site_preview": Case(
+        PLACE,
+        {"POST": Call(200, placement_body)},
+        of=_placed,
+        posts="change",
+        references=_related("POST", _patched, site=_site),
+    ),
+    "device_site_settings": Case(
+        PLACE,
+        {
+            "GET": Call(),
+            "PATCH": Call(200, _device_change),
+            "DELETE": Call(200, query="?key=radio/r5/channel"),
+        },
+        of=_placed,
+    ),
+    "device_site_effective": Case(PLACE, READ, of=_placed),
+    "task_list": Case(
+        TASK,
+        READ,
+        references=(
+            *_organization_filters(),
+            Reference("GET", "device", _device),
+            Reference("GET", "site", _site),
+        ),
+    ),
+    "task_detail": Case(TASK, READ, of=_task),
+    "task_cancel": Case(TASK, {"POST": Call()}, of=_task, posts="change"),
+    "device_tasks": Case(TASK, READ, of=_placed),
+    "device_push": Case(TASK, {"POST": Call(201)}, of=_placed, posts="change"),
+    "device_drift": Case(
+        CONFIG,
+        {"GET": Call(), "POST": Call(409, lambda _world, _tenant: {"actual": ""})},
+        of=_placed,
+        posts="change",
+    ),
+    "device_drift_preview": Case(CONFIG, {"POST": Call(409)}, of=_placed, posts="change"),
+    "device_presence": Case(DEVICE, READ, of=_placed),
     "batch_list": Case(
         JOB,
         {"GET": Call(), "POST": Call(202, batch_body)},

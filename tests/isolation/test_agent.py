@@ -8,7 +8,7 @@ from django.test import Client
 from config_merge.agent.messages import METHODS
 from devices.models import Device
 from tests import factories
-from tests.isolation.world import ANONYMOUS, ROLES, World, snapshot, text_of, undone
+from tests.isolation.world import ANONYMOUS, ROLES, World, text_of, undone
 
 pytestmark = pytest.mark.django_db
 POLLS = [name for name in METHODS if name != "register"]
@@ -23,9 +23,9 @@ def ask(
     headers = {} if role == ANONYMOUS else {"HTTP_AUTHORIZATION": f"Bearer {world.secrets[role]}"}
     call = _client.get if "GET" in METHODS[operation] else _client.post
     path = f"{prefix}{operation}/" + (f"{pk}/" if pk else "")
-    with undone():
+    with undone() as watch:
         response = call(path, fields, **headers)
-        return response.status_code, text_of(response), snapshot() != world.rows
+        return response.status_code, text_of(response), watch.changed(world.rows)
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.isolation.coverage import OPEN, uncovered, walk_of
+from tests.isolation.coverage import KEYED, OPEN, uncovered, walk_of
 from tests.isolation.rest_cases import CASES, DEVICE, Call, Case, Reference
 from tests.isolation.routes import routes
 from tests.isolation.walker import violations
@@ -25,6 +25,7 @@ def test_every_case_and_every_open_route_exists() -> None:
     names = {route.name for route in routes()}
     assert set(CASES) - names == set()
     assert set(OPEN) - names == set()
+    assert set(KEYED) - names == set()
 
 
 def test_a_rest_route_answers_only_the_methods_its_case_knows() -> None:

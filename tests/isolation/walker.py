@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from tenancy.models import Role
 from tenancy.policy import allows
-from tests.isolation.rest_cases import Call, Case
+from tests.isolation.rest_cases import JSON, Call, Case
 from tests.isolation.world import (
     ANONYMOUS,
     MEMBERS,
@@ -22,7 +22,6 @@ from tests.isolation.world import (
     ROLES,
     SUPERUSER,
     World,
-    snapshot,
     text_of,
     undone,
 )
@@ -45,20 +44,28 @@ class Answer:
 _client = APIClient()
 
 
-def ask(world: World, role: str, method: str, url: str, body: Any, *, refused: bool) -> Answer:
+def ask(
+    world: World, role: str, method: str, url: str, body: Any, *, refused: bool, media: str = JSON
+) -> Answer:
     """Send one request and undo it; when it should be refused, see whether it changed anything."""
     headers = {} if role == ANONYMOUS else {"HTTP_AUTHORIZATION": f"Bearer {world.secrets[role]}"}
-    with undone():
-        sent = "" if method in ("GET", "HEAD", "TRACE") else json.dumps(body)
-        response = _client.generic(method, url, sent, content_type="application/json", **headers)
-        changed = refused and method in ACTIONS and snapshot() != world.rows
+    with undone() as watch:
+        whole = body if isinstance(body, bytes) else json.dumps(body)
+        sent = "" if method in ("GET", "HEAD", "TRACE") else whole
+        response = _client.generic(method, url, sent, content_type=media, **headers)
+        changed = refused and method in ACTIONS and watch.changed(world.rows)
         return Answer(response.status_code, text_of(response), changed)
+
+
+def call_of(case: Case, method: str, otherwise: Call) -> Call:
+    """Return how a method is called; a HEAD is called as its GET."""
+    return case.calls.get("GET" if method == "HEAD" and "GET" in case.calls else method, otherwise)
 
 
 def expected(case: Case, role: str, method: str, kind: str) -> int:
     """Return the status the decision table asks for."""
+    call = call_of(case, method, Call() if method == "OPTIONS" else Call(405))
     method = "GET" if method == "HEAD" and "GET" in case.calls else method
-    call = case.calls.get(method, Call() if method == "OPTIONS" else Call(405))
     action = case.posts if method == "POST" else ACTIONS.get(method, "view")
     if role == ANONYMOUS:
         return 401
@@ -113,16 +120,15 @@ def violations(world: World, case: Case, name: str) -> list[str]:
         for method in METHODS:
             answers = {}
             for kind, pk in _ids(world, case, role).items():
-                call = case.calls.get(method, Call())
+                call = call_of(case, method, Call())
                 tenant = world.foreign if kind == FOREIGN and role == SUPERUSER else world.own
                 names = case.extra(world.foreign if kind == FOREIGN else world.own)
                 names |= case.arguments
                 url = reverse(name, kwargs=names | ({"pk": pk} if pk else {})) + call.query
                 wanted = expected(case, role, method, kind)
                 refused = wanted >= 400 and method in case.calls
-                answers[kind] = said = ask(
-                    world, role, method, url, call.body(world, tenant), refused=refused
-                )
+                sent = call.body(world, tenant)
+                answers[kind] = said = ask(world, role, method, url, sent, refused=refused, media=call.media)
                 faults = _faults(world, role, said, wanted, asked=pk)
                 found += [f"{role} {method} {kind}: {fault}" for fault in faults]
             if role != SUPERUSER and FOREIGN in answers:
@@ -154,7 +160,8 @@ def _named(world: World, case: Case, name: str, reference: Any) -> list[str]:
         for kind, pk in ((FOREIGN, reference.of(world.foreign).pk), (UNKNOWN, world.unknown)):
             where = url if reference.body else f"{url}?{reference.name}={pk}"
             body = reference.body(world, str(pk)) if reference.body else {}
-            said[kind] = answer = ask(world, role, reference.method, where, body, refused=True)
+            media = case.calls[reference.method].media
+            said[kind] = answer = ask(world, role, reference.method, where, body, refused=True, media=media)
             faults = _faults(world, role, answer, 400, asked=pk)
             found += [f"{role} {reference.method} {reference.name}={kind}: {fault}" for fault in faults]
         foreign = said[FOREIGN].text.replace(str(reference.of(world.foreign).pk), "ID")

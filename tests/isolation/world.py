@@ -11,11 +11,20 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.apps import apps
+from django.core.files.base import ContentFile
 from django.db import connection, models, transaction
 
+from boot.documents import encoded
+from boot.images import services as images
+from boot.images import uploads
+from boot.images.queries import Space
+from boot.models import BootConfig, BootVersion, DeletedBootConfig, Quota
+from boot.models_images import Image, ImageLimits, ImageUpload
+from boot.services import boot_config_delete, boot_config_set
 from config_merge.exchange.models import DeletedDevice
-from config_merge.models import Job, Template
-from config_merge.services import configs, jobs
+from config_merge.models import ConfigTask, Job, Site, Template
+from config_merge.services import configs, jobs, places, sites
+from core.clock import now
 from core.models import Heartbeat
 from devices.models import Device, DeviceGroup, FleetSettings
 from tenancy import audit, services, webhook_services
@@ -33,14 +42,19 @@ from tenancy.models import (
 )
 from tenancy.sign_in.models import SignInSession
 from tests import factories
+from tracking.models import TrackedDevice
+from tracking.services import track
 
 ANONYMOUS, OUTSIDER, SUPERUSER = "anonymous", "outsider", "superuser"
 ROLES = (ANONYMOUS, OUTSIDER, Role.VIEWER, Role.OPERATOR, Role.MANAGER, Role.OWNER, SUPERUSER)
 MEMBERS = tuple(role for role in ROLES if role not in (ANONYMOUS, OUTSIDER, SUPERUSER))
 FOREIGN = "bravo"
-APPS = ("tenancy", "devices", "config_merge", "core")
+# Ids that are numbers begin here; it is the one that nobody has.
+NUMBERED = 900_000_000
+APPS = ("tenancy", "devices", "config_merge", "core", "tracking", "boot")
 # Noted while a request is authenticated, whatever it asks for.
-UNCOUNTED = {"last_used_at", "last_login"}
+UNCOUNTED = {"last_used", "last_used_at", "last_login", "last_seen_at"}
+UNCOUNTED_OF = {SignInSession: {"expires_at", "stamp", "address"}}
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,7 @@ class Tenant:
     token_secret: str
     api_key: ApiKey
     api_key_text: str
+    spare_key: ApiKey
     webhook: Webhook
     delivery: WebhookDelivery
     job: Job
@@ -68,6 +83,17 @@ class Tenant:
     event: AuditEvent
     session: SignInSession
     deleted: DeletedDevice
+    site: Site
+    spare_site: Site
+    placed: Device
+    task: ConfigTask
+    boot_config: BootConfig
+    deleted_boot: DeletedBootConfig
+    tracked: TrackedDevice
+    image: Image
+    upload: ImageUpload
+    quota: Quota
+    image_limits: ImageLimits
 
     def objects(self) -> list[models.Model]:
         """Return every row of the tenant that has an id of its own."""
@@ -75,7 +101,9 @@ class Tenant:
         return [
             self.organization, self.template, self.spare_template, self.group, self.device, self.retired,
             self.notification, self.member, self.membership, self.token, self.api_key, self.webhook, self.delivery,
-            self.job, self.colleague, self.event, self.session, self.deleted, *device_parts,
+            self.job, self.colleague, self.event, self.session, self.deleted, self.site, self.spare_site, self.placed,
+            self.placed.place, self.task, self.boot_config, self.tracked, self.image, self.upload, self.quota,
+            *device_parts,
         ]  # fmt: skip
 
 
@@ -148,6 +176,7 @@ def tenant(name: str, *, role: str = Role.OWNER) -> Tenant:
         token_secret=secret,
         api_key=api_key,
         api_key_text=text,
+        spare_key=factories.api_key(member, org, name=f"{name}-spare-key")[0],
         webhook=webhook,
         delivery=webhook_services.webhook_test(webhook),
         job=jobs.job_create(
@@ -161,7 +190,83 @@ def tenant(name: str, *, role: str = Role.OWNER) -> Tenant:
         event=AuditEvent.objects.get(organization=org, action="test.done"),
         session=factories.session(member),
         deleted=_deleted(org, name=name),
+        site=(site := _site(org, name=name)),
+        spare_site=sites.site_create(organization=org, name=f"{name}-spare-site"),
+        placed=(placed := _placed(site, name=name)),
+        task=ConfigTask.objects.filter(device=placed).latest("created"),
+        boot_config=boot_config_set(
+            api_key_id=api_key.pk,
+            device=f"{name}-pi",
+            document={
+                "bootcode": encoded(f"echo {name}\n".encode()),
+                "rootfs": {"url": f"http://{name}.example.org/rootfs"},
+                "config": {name: name},
+            },
+        ),
+        deleted_boot=_deleted_boot(api_key, name=name),
+        tracked=_tracked(api_key, name=name),
+        image=_images(api_key, name=name),
+        upload=uploads.upload_begin(Space(org, api_key), path=f"{name}-coming", size=0),
+        quota=_quota(org),
+        image_limits=ImageLimits.objects.create(organization=org, largest=1 << 20, total=1 << 30),
     )
+
+
+def _deleted_boot(key: ApiKey, *, name: str) -> DeletedBootConfig:
+    """Write and delete a boot configuration; returns its deletion, whose number cannot be taken for another one."""
+    given = {"api_key_id": key.pk, "device": "deleted-pi"}
+    document = {"config": {f"{name}-gone": name}}
+    boot_config_set(**given, document=document)
+    boot_config_delete(**given)
+    row = BootVersion.objects.filter(api_key=key, body="")
+    row.update(id=NUMBERED + row.get().pk)
+    return DeletedBootConfig.objects.get(api_key=key, body="")
+
+
+def _quota(org: Organization) -> Quota:
+    return Quota.objects.create(organization=org, operation="boot_get", amount=77)
+
+
+def _tracked(key: ApiKey, *, name: str) -> TrackedDevice:
+    """Let a machine say where it belongs."""
+    track(
+        api_key_id=key.pk,
+        organization_id=key.organization_id,
+        device=factories.mac().lower(),
+        info=name,
+        at=now(),
+    )
+    return TrackedDevice.objects.get(api_key=key)
+
+
+def _images(key: ApiKey, *, name: str) -> Image:
+    """Store an image, and the two of a build."""
+    space = Space(key.organization, key)
+    for part in ("initramfs.tgz", "rootfs.sqsh"):
+        path = f"autobuild/{name}/2026_01_01_000000/{part}"
+        images.image_store(space, path, ContentFile(f"{name} {part}".encode()))
+    return images.image_store(space, f"{name}-image", ContentFile(name.encode()))
+
+
+def _site(org: Organization, *, name: str) -> Site:
+    """Create a site that says something at every level."""
+    defaults = {"ssid": {"ssid": name}, "ntp/pool": name}
+    site = sites.site_create(
+        organization=org, name=f"{name}-site", defaults=defaults, context={f"{name}_site": name}
+    )
+    changes = {"ntp/server": {"value": f"ntp.{name}"}, "radio/r5/channel": {"value": "36"}}
+    sites.site_settings_change(site, changes, version=None)
+    return site
+
+
+def _placed(site: Site, *, name: str) -> Device:
+    """Add a device with a setting of its own to a site."""
+    place = places.place_create(
+        site, serial=f"{name}-serial", mac_address=factories.mac(), name=f"{name}-node"
+    )
+    own = {"radio/r5/channel": {"value": "40", "origin": "site-device"}}
+    places.place_settings_change(place, own, version=None)
+    return place.device
 
 
 def _deleted(org: Organization, *, name: str) -> DeletedDevice:
@@ -174,6 +279,7 @@ def _deleted(org: Organization, *, name: str) -> DeletedDevice:
 def build() -> World:
     """Create the world."""
     own, foreign = tenant("alpha"), tenant(FOREIGN)
+    images.image_store(Space(None, None), "common-image", ContentFile(b"common"))
     shared = factories.template(name="common-template", config=factories.interface("eth5"))
     people = {OUTSIDER: factories.user("outsider", is_staff=True), SUPERUSER: factories.superuser("root")}
     for role in MEMBERS:
@@ -186,6 +292,9 @@ def build() -> World:
         FOREIGN,
         foreign.device.mac_address.lower(),
         foreign.retired.mac_address.lower(),
+        foreign.placed.mac_address.lower(),
+        str(foreign.site.number),
+        str(foreign.placed.place.number),
         foreign.token_secret,
         foreign.api_key.key_id.lower(),
         foreign.api_key_text.lower(),
@@ -202,8 +311,9 @@ def snapshot() -> list[tuple[str, list[Any]]]:
     found = []
     for model in apps.get_models(include_auto_created=True):
         if model._meta.app_label in APPS and model is not Heartbeat:
+            uncounted = UNCOUNTED | UNCOUNTED_OF.get(model, set())
             columns = [
-                field.column for field in model._meta.concrete_fields if field.attname not in UNCOUNTED
+                field.column for field in model._meta.concrete_fields if field.attname not in uncounted
             ]
             quoted = ", ".join(f'"{column}"' for column in columns)
             with connection.cursor() as cursor:
@@ -218,11 +328,32 @@ def _comparable(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(bytes(value) if isinstance(value, memoryview) else value for value in row)
 
 
+READS = ("SELECT ", "SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO SAVEPOINT ")
+
+
+class Watch:
+    """Sees a block's statements, as a wrapper of Django's: without one that may write, no row is different."""
+
+    def __init__(self) -> None:
+        self._wrote = False
+
+    def __call__(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        """Run a statement and note what it is."""
+        self._wrote = self._wrote or not str(sql).startswith(READS)
+        return execute(sql, params, many, context)
+
+    def changed(self, rows: list[tuple[str, list[Any]]]) -> bool:
+        """Tell whether the rows are others than `rows`, which is what they were before the block."""
+        return self._wrote and snapshot() != rows
+
+
 @contextlib.contextmanager
-def undone() -> Iterator[None]:
-    """Undo what the block writes."""
+def undone() -> Iterator[Watch]:
+    """Undo what the block writes; yields what tells whether that was anything."""
+    watch = Watch()
     with transaction.atomic():
-        yield
+        with connection.execute_wrapper(watch):
+            yield watch
         transaction.set_rollback(True)
 
 

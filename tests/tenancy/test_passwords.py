@@ -11,7 +11,7 @@ from django.core import mail
 from django.test import Client
 from rest_framework.test import APIClient
 
-from controller.env import mail_url
+from controller.env_values import mail_url
 from tenancy import links, services, tasks
 from tenancy.models import ApiToken, AuditEvent, Organization, Role, User
 from tests import factories

@@ -33,6 +33,7 @@ EXPECTED = {
     "config_merge.site": (ALL, ALL[1:], ALL[1:], ALL[1:]),
     "config_merge.sitedevice": (ALL, ALL[1:], ALL[1:], ALL[1:]),
     "config_merge.job": (ALL, ALL[1:], ALL[1:], ALL[1:]),
+    "config_merge.configtask": (ALL, ALL[1:], ALL[1:], ALL[1:]),
     "config_merge.configrevision": (ALL, NOBODY, NOBODY, NOBODY),
     "config_merge.deleteddevice": (ALL, ALL[1:], NOBODY, NOBODY),
     "devices.fleetsettings": (ALL[2:], NOBODY, ALL[2:], NOBODY),
@@ -47,6 +48,15 @@ EXPECTED = {
     "tenancy.memberkey": (ALL[2:], NOBODY, NOBODY, ALL[2:]),
     "tenancy.membertoken": (ALL[3:], NOBODY, NOBODY, ALL[3:]),
     "devices.fleetsecret": (ALL[2:], ALL[2:], NOBODY, NOBODY),
+    # "add" is to append; a read-only key does, too.
+    "tracking.trackeddevice": (ALL, ALL, NOBODY, NOBODY),
+    "boot.bootconfig": (ALL, ALL[1:], ALL[1:], ALL[1:]),
+    "boot.bootversion": (ALL, NOBODY, NOBODY, NOBODY),
+    "boot.deletedbootconfig": (ALL, ALL[1:], NOBODY, NOBODY),
+    "boot.quota": (ALL, ALL[2:], ALL[2:], ALL[2:]),
+    "boot.image": (ALL, ALL[1:], NOBODY, ALL[1:]),
+    "boot.imageupload": (ALL[1:], ALL[1:], ALL[1:], ALL[1:]),
+    "boot.imagelimits": (ALL, NOBODY, NOBODY, NOBODY),
 }
 
 

@@ -1,4 +1,5 @@
 // Shows what saving a form would do to the fleet: on demand, and as a question before saving when devices would change.
+// What concerns too many devices to wait for is computed by a job, on demand only; its result holds until the form is edited.
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -12,6 +13,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const skip = part("skip");
     const wait = part("wait");
     const elapsed = part("elapsed");
+    const bar = part("bar");
     const result = part("result");
     const dialog = part("dialog");
     let confirmed = false;
@@ -19,8 +21,48 @@ document.addEventListener("DOMContentLoaded", () => {
 
     const several = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 
-    const computed = async () => {
+    const EVERY = 700;
+    // Counts edits: what was asked before the last one is not shown any more.
+    let edition = 0;
+    let known = null;
+
+    const pause = (time) => new Promise((done) => window.setTimeout(done, time));
+
+    const said = async (url, options) => {
+        const answer = await fetch(url, {redirect: "error", headers: {Accept: "application/json"}, ...options});
+        if (!answer.ok) {
+            throw new Error(String(answer.status));
+        }
+        return answer.json();
+    };
+
+    const followed = async (job, asked) => {
+        let failures = 0;
+        tell(result, job);
+        while (asked === edition) {
+            await pause(EVERY);
+            try {
+                const now = await said(job.progress);
+                failures = 0;
+                bar.max = Math.max(now.total, 1);
+                bar.value = now.worked;
+                elapsed.textContent = `${now.worked.toLocaleString("en")} of ${several(now.total, "device")}`;
+                if (now.ended) {
+                    return await said(job.result);
+                }
+            } catch (problem) {
+                failures += 1;
+                if (failures > 10) {
+                    throw problem;
+                }
+            }
+        }
+        return null;
+    };
+
+    const computed = async ({background}) => {
         const begun = performance.now();
+        const asked = edition;
         const tick = () => {
             const seconds = Math.round((performance.now() - begun) / 1000);
             elapsed.textContent = seconds < 2 ? "Computing…" : `Computing… ${seconds} s`;
@@ -28,12 +70,20 @@ document.addEventListener("DOMContentLoaded", () => {
         tick();
         const timer = window.setInterval(tick, 500);
         busy = run.disabled = true;
+        bar.removeAttribute("value");
         wait.hidden = false;
         try {
-            const answer = await fetch(panel.dataset.effect, {
-                method: "POST", body: new FormData(form), redirect: "error", headers: {Accept: "application/json"},
+            const told = await said(`${panel.dataset.effect}${background ? "?background=yes" : ""}`, {
+                method: "POST", body: new FormData(form),
             });
-            return answer.ok ? await answer.json() : null;
+            if (told.outcome !== "job") {
+                return told;
+            }
+            window.clearInterval(timer);
+            busy = false;
+            const found = await followed(told, asked);
+            known = asked === edition ? found : null;
+            return found;
         } catch {
             return null;
         } finally {
@@ -61,10 +111,16 @@ document.addEventListener("DOMContentLoaded", () => {
 
     run.addEventListener("click", async () => {
         result.replaceChildren();
-        tell(result, await computed());
+        const asked = edition;
+        const told = await computed({background: true});
+        if (asked === edition) {
+            tell(result, told);
+        }
     });
     form.addEventListener("input", (event) => {
         if (event.target !== skip) {
+            edition += 1;
+            known = null;
             result.replaceChildren();
         }
     });
@@ -99,7 +155,11 @@ document.addEventListener("DOMContentLoaded", () => {
             return;
         }
         const {submitter} = event;
-        const told = await computed();
+        if (!known) {
+            // Who saves does not wait for a job any more.
+            edition += 1;
+        }
+        const told = known ?? (await computed({background: false}));
         const harmless = told && (told.outcome === "invalid" || (told.outcome === "ok" && !told.changed && !told.failed));
         if (harmless) {
             // What is invalid is explained by the form itself.

@@ -50,8 +50,8 @@ class OneThreadDoor(ThinDoor):
 
     def __init__(self) -> None:
         super().__init__()
-        self.application._pool.shutdown()
-        self.application._pool = ThreadPoolExecutor(max_workers=1)
+        self.application._threads._pool.shutdown()
+        self.application._threads._pool = ThreadPoolExecutor(max_workers=1)
 
     def wrap(self, *wrappers: Callable[..., Any]) -> None:
         """Let the thread's statements go through these wrappers only."""
@@ -59,7 +59,7 @@ class OneThreadDoor(ThinDoor):
         def put() -> None:
             connection.execute_wrappers[:] = wrappers
 
-        self.application._pool.submit(put).result()
+        self.application._threads._pool.submit(put).result()
 
 
 @pytest.fixture

@@ -721,3 +721,27 @@ def test_times_are_aware(operator: Api, org: Any) -> None:
     created = operator.get(f"device/{device.pk}/").json()["created"]
     assert created.endswith(("Z", "+00:00"))
     assert device.created <= now()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("device/", {"group": "…"}),
+        ("device/", {"organization": "…"}),
+        ("device/", {"config": {"templates": ["…"], "context": {}, "config": {}}}),
+        ("template/", {"organization": "…"}),
+        ("group/", {"templates": ["…"]}),
+        ("batch/", {"action": "assign_template", "filter": {}, "template": "…"}),
+    ],
+)
+def test_a_list_is_no_id_however_deep_it_nests(
+    operator: Api, org: Any, path: str, body: dict[str, Any]
+) -> None:
+    nested = "[" * 450 + "]" * 450
+    named = {"name": "ap1", "organization": str(org.pk), "mac_address": "00:11:22:AA:44:55"}
+    text = json.dumps({**named, "backend": "netjsonconfig.OpenWrt", **body}).replace('"\\u2026"', nested)
+    answer = operator.client.generic(
+        "POST", f"/api/v1/controller/{path}", text, content_type="application/json"
+    )
+    assert answer.status_code == 400, answer.content
+    assert "received list" in answer.content.decode()

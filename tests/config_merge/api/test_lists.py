@@ -443,6 +443,18 @@ def test_further_filters(operator: Api, org: Organization) -> None:
     assert operator.get("device/", last_seen__gte="x").json().keys() == {"last_seen__gte"}
 
 
+def test_no_device_has_a_place_so_filters_of_places_find_none(operator: Api, org: Organization) -> None:
+    factories.device(org, name="somewhere")
+    assert names(operator.get("device/", with_geo="true")) == []
+    assert names(operator.get("device/", with_geo="false")) == ["somewhere"]
+    assert names(operator.get("device/", with_geo="maybe")) == ["somewhere"]
+    assert names(operator.get("device/", location__name="hall", name="some")) == []
+    for name in ("location", "floorplan"):
+        answer = operator.get("device/", **{name: str(org.pk)})
+        assert (answer.status_code, list(answer.json())) == (400, [name])
+        assert names(operator.get("device/", **{name: ""})) == ["somewhere"]
+
+
 def test_folding_the_counters_leaves_one_row_of_each_kind_and_then_nothing_to_do(org: Organization) -> None:
     for _ in range(4):
         factories.configured(org)

@@ -130,7 +130,11 @@ def test_what_people_do_is_in_the_trail_without_its_secrets(operator: Api, org: 
         "context": {"psk": SECRET},
         "config": wifi(),
     }
-    pk = operator.post("device/", body | {"config": config}, HTTP_X_CHANGE_REASON="new site").json()["id"]
+    pk = operator.post(
+        "device/",
+        body | {"config": config},
+        HTTP_X_CHANGE_REASON="neues Gerät, 新".encode().decode("latin-1"),
+    ).json()["id"]
     operator.patch(f"device/{pk}/", {"notes": "n", "config": {"config": wifi("other-secret")}})
     operator.post(f"device/{pk}/deactivate/")
     operator.post(f"device/{pk}/activate/")
@@ -143,7 +147,7 @@ def test_what_people_do_is_in_the_trail_without_its_secrets(operator: Api, org: 
     assert {(row.actor_name, row.organization_id, row.target_id) for row in events} == {
         ("operator", org.pk, pk)
     }
-    assert events[0].reason == "new site" and events[0].request_id
+    assert events[0].reason == "neues Gerät, 新" and events[0].request_id
     changed = events[3].changes
     assert list(changed) == ["config/interfaces/0/wireless/encryption/key"]
     assert changed["config/interfaces/0/wireless/encryption/key"] == [
@@ -199,6 +203,20 @@ def test_variables_of_groups_that_feed_secrets_are_secrets(viewer: Api, org: Org
     assert body["context"] == {"guests": mark_of(SECRET), "lan": "10.0.0.1"}
     assert body["meta_data"] == {"password": mark_of(SECRET)}
     assert SECRET not in viewer.get("group/").content.decode()
+
+
+def test_default_values_that_feed_secrets_of_other_templates_are_secrets(
+    blind: Api, org: Organization
+) -> None:
+    factories.template(org, config={"x": [{"password": "{{ phrase }}"}]})
+    source = factories.template(org, default_values={"phrase": "open sesame", "zone": "attic"})
+    path = f"template/{source.pk}/"
+    for shown in (blind.get(path).json(), blind.get("template/").json()["results"][0]):
+        assert shown["default_values"] == {"phrase": mark_of("open sesame"), "zone": "attic"}
+    answer = blind.patch(path, {"default_values": {**shown["default_values"], "zone": "cellar"}})
+    assert answer.status_code == 200, answer.json()
+    source.refresh_from_db()
+    assert source.default_values == {"phrase": "open sesame", "zone": "cellar"}
 
 
 def test_an_archive_whose_secret_is_a_default_value_is_refused_too(viewer: Api, org: Organization) -> None:

@@ -52,6 +52,20 @@ def test_a_template_has_the_peers_fourteen_keys_in_order_and_auto_cert(operator:
     assert operator.get("template/").json()["results"] == [made.json()]
 
 
+def test_an_empty_configuration_is_named_where_the_peer_names_it(operator: Api, org: Any) -> None:
+    said = ["The configuration field cannot be empty."]
+    assert operator.post("template/", body(org, config={})).json() == {"__all__": said}
+    assert operator.post("template/", {k: v for k, v in body(org).items() if k != "config"}).json() == {
+        "__all__": said
+    }
+    assert operator.post("template/", body(org, config={}, type="generic")).json() == {"config": said}
+    assert "vpn" in operator.post("template/", body(org, config={}, type="vpn")).json()
+    path = f"template/{factories.template(org).pk}/"
+    assert operator.patch(path, {"config": {}}).json() == {"__all__": said}
+    assert operator.patch(path, {"config": {}, "type": "generic"}).json() == {"config": said}
+    assert operator.patch(path, {"notes": "n"}).status_code == 200
+
+
 def test_only_superusers_share(operator: Api, root: Api, org: Any) -> None:
     for sent in (body(None), {k: v for k, v in body(org).items() if k != "organization"}):
         answer = operator.post("template/", sent)
@@ -88,7 +102,7 @@ def test_required_implies_default(operator: Api, org: Any) -> None:
 @pytest.mark.parametrize(
     ("fields", "key"),
     [
-        ({"config": {}}, "config"),
+        ({"config": {}}, "__all__"),
         ({"config": []}, "config"),
         ({"config": "text"}, "config"),
         ({"config": None}, "config"),
@@ -124,7 +138,7 @@ def test_the_backend_and_the_configuration_must_be_said(operator: Api, org: Any)
     assert list(operator.post("template/", {**sent, "backend": ""}).json()) == ["backend"]
     assert "backend" in operator.post("template/", {"name": "x", "organization": str(org.pk)}).json()
     sent.pop("config")
-    assert list(operator.post("template/", sent).json()) == ["config"]
+    assert list(operator.post("template/", sent).json()) == ["__all__"]
 
 
 def test_names_are_unique_where_they_can_meet(operator: Api, root: Api, org: Any, other: Any) -> None:

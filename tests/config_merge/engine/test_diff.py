@@ -141,7 +141,7 @@ def test_no_files_take_long_to_compare() -> None:
         ("".join(f"{n}\n" for n in range(30_000)), "".join(f"{n}\n" for n in range(30_000, 0, -1))),
     ]
     for old, new in pairs:
-        started = time.perf_counter()
+        started = time.process_time()
         told = _diff_of(old, new, 3)
-        assert time.perf_counter() - started < 5
+        assert time.process_time() - started < 5
         assert applied(told, old) == new

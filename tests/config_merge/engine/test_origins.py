@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config_merge.engine import InvalidSettings, Level, Merged, entity_of, merge, packages_of
+from config_merge.engine import InvalidSettings, Level, Merged, entity_of, merge, overridden, packages_of
 
 VECTORS = json.loads((Path(__file__).parent / "merge_vectors.json").read_text())
 ORIGINS = ("site", "device", "site-device")
@@ -65,6 +65,26 @@ def test_the_four_rows(key: str, site: Any, device: Any) -> None:
     }
     assert result(theirs, {"value": device, "origin": "site"}) == {key: {"value": site, "source": "site"}}
     assert result(theirs, None) == {key: {"value": site, "source": "site"}}
+
+
+@given(
+    st.sampled_from(ENTITIES), st.dictionaries(st.sampled_from(["", "a", "s/c"]), VALUES, min_size=1), VALUES
+)
+def test_the_four_rows_of_an_entity(entity: str, members: dict[str, Any], other: Any) -> None:
+    def level(origin: str, *names: str) -> dict[str, Any]:
+        return {f"{entity}{name}": {"value": members.get(name, other), "origin": origin} for name in names}
+
+    def sources(site: Any, device: Any) -> dict[str, str]:
+        return dict(merged(site, device).sources)
+
+    theirs, extra = level("site", *members), f"{entity}own"
+    assert sources({}, level("device", *members)) == dict.fromkeys(theirs, "device")
+    for origin, keys, source in (
+        ("site-device", {*level("", *members), extra}, "device"),
+        ("site", theirs.keys(), "site"),
+    ):
+        assert sources(theirs, level(origin, *members, "own")) == dict.fromkeys(keys, source)
+    assert sources(theirs, {}) == dict.fromkeys(theirs, "site")
 
 
 def expected_scalar(site: dict[str, Any] | None, device: dict[str, Any] | None) -> tuple[str | None, str]:
@@ -169,6 +189,16 @@ def test_what_is_in_force_is_what_its_level_says(site: Any, device: Any, default
     for key in result.hidden():
         assert result.shadowed(key)
         assert key not in result.values
+
+
+@given(LEVELS, LEVELS)
+def test_what_is_overridden_is_what_the_site_says_in_vain(site: Any, device: Any) -> None:
+    theirs = {key: {**entry, "origin": "site"} for key, entry in site.items()}
+    result = merged(theirs, device)
+    said = {key for key, entry in theirs.items() if entry.get("value") is not None}
+    assert overridden(Level.of(theirs), Level.of(device)) == {
+        entity_of(key) or key for key in said if result.sources.get(key) != "site"
+    }
 
 
 @given(LEVELS, LEVELS)

@@ -34,9 +34,9 @@ def stock_accepts(backend: str, tree: dict[str, Any]) -> bool | None:
     return True
 
 
-def accepts(backend: str, tree: dict[str, Any]) -> bool:
+def accepts(backend: str, tree: dict[str, Any], *, worded: bool = True) -> bool:
     try:
-        validate(backend=backend, tree=tree)
+        validate(backend=backend, tree=tree, worded=worded)
     except InvalidConfiguration:
         return False
     return True
@@ -59,6 +59,7 @@ def test_damaged_configurations_are_judged_as_the_library_judges_them(
     verdict = stock_accepts(backend, tree)
     found = accepts(backend, tree)
     assert found == (verdict is True)
+    assert accepts(backend, tree, worded=False) == found
     assert tree == before
 
 
@@ -73,12 +74,24 @@ def test_the_place_told_is_one_the_stock_validator_complains_of(tree: dict[str, 
 
 def test_a_long_list_with_one_bad_element_is_judged_in_no_time() -> None:
     interfaces = [{"name": f"eth{number}", "type": "ethernet"} for number in range(2000)]
-    started = time.perf_counter()
+    started = time.process_time()
     error = refused({"interfaces": [*interfaces, {"name": "last", "type": "ethernet", "mtu": "x"}]})
     # Two thousand interfaces cost the stock validator seconds.
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 2
     assert error.path == "#/interfaces/2000"
     assert "#/interfaces/2000/mtu: 'x' is not of type 'integer'" in error.message
+
+
+def test_a_thousand_bad_configurations_are_judged_in_no_time() -> None:
+    def bad(number: int) -> dict[str, Any]:
+        return {"interfaces": [{"name": f"eth{number}", "type": "ethernet", "mtu": "x"}]}
+
+    assert accepts(OPENWRT, bad(0)) is False
+    started = time.process_time()
+    # Each another one, and nobody reads why; then a thousand times the same one. Both cost 10 ms at worst.
+    assert not any(accepts(OPENWRT, bad(number), worded=False) for number in range(1000))
+    assert not any(accepts(OPENWRT, bad(0)) for _ in range(1000))
+    assert time.process_time() - started < 5
 
 
 def refused(tree: dict[str, Any], backend: str = OPENWRT) -> InvalidConfiguration:
@@ -168,6 +181,11 @@ def test_the_legacy_back_end_wants_a_hostname() -> None:
     validate(backend=OPENWRT, tree={"general": {}})
 
 
+def test_a_string_the_stock_pattern_lets_pass_passes_without_words_too() -> None:
+    lax = {"interfaces": [{"name": "lan\n", "type": "ethernet"}]}
+    assert stock_accepts(OPENWRT, lax) is accepts(OPENWRT, lax) is accepts(OPENWRT, lax, worded=False)
+
+
 def test_a_string_the_stock_pattern_lets_pass_passes() -> None:
     # Python's "$" matches before a last line break; the compiled validator's does not.
     tree = {"files": [{"path": "/etc/x", "mode": "644\n", "contents": ""}]}
@@ -177,11 +195,11 @@ def test_a_string_the_stock_pattern_lets_pass_passes() -> None:
 
 def test_validators_are_shared_by_threads_and_compiled_once() -> None:
     validate(backend=OPENWRT, tree=ACCESS_POINT)
-    started = time.perf_counter()
+    started = time.process_time()
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda _: accepts(OPENWRT, ACCESS_POINT), range(100))) == [True] * 100
     # Compiling takes 50 ms and the stock validator 12: neither may happen a hundred times.
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_an_unknown_back_end_is_refused() -> None:

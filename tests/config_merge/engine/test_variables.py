@@ -105,11 +105,11 @@ def test_unusable_variables_are_refused(values: Any) -> None:
 
 
 def test_variables_that_never_end_take_no_long_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     tree = {"general": {"a": "{{" + " " * 100_000, "b": "{{" * 100_000, "c": "{{ a" * 50_000}}
     assert undefined_variables(tree) == ()
     for path in ("/" + "{{" * 100_000, "/{{ a }}" + "{{ a" * 50_000):
         with pytest.raises(InvalidConfiguration):
             archive_path(path, index=0)
     assert archive_path("/etc/{{ a }}/{{b}}}}"[:-2], index=0) == "etc/{{ a }}/{{b}}"
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError, connection, connections, transaction
-from django.db.models.signals import pre_save
 from django.test import Client
 
 from config_merge.exchange import files, imports, work
 from config_merge.exchange.importing import MOVED, attempted, import_devices
 from config_merge.exchange.models import DeviceImport
+from config_merge.services import many
 from core.clock import now
 from core.db import locked
 from devices.models import Device
@@ -106,13 +106,13 @@ def test_rows_in_a_json_body_are_asked_the_same(operator: Api) -> None:
         assert (answer.status_code, list(answer.json())) == (400, ["file"]), rows
 
 
-def test_a_table_has_at_most_250_rows_on_every_database(operator: Api) -> None:
-    assert len(files.read(lines(250).encode())) == 250
-    answer = send(operator, lines(251), query="?dry_run=true")
+def test_a_table_has_at_most_2_500_rows_on_every_database(operator: Api) -> None:
+    assert len(files.read(lines(2500).encode())) == 2500
+    answer = send(operator, lines(2501), query="?dry_run=true")
     assert answer.status_code == 400
-    assert "more than 250 rows" in answer.json()["file"][0] and "in parts" in answer.json()["file"][0]
-    rows = [{"name": "x"}] * 251
-    assert "more than 250 rows" in operator.post("device/import/", rows).json()["file"][0]
+    assert "more than 2,500 rows" in answer.json()["file"][0] and "in parts" in answer.json()["file"][0]
+    rows = [{"name": "x"}] * 2501
+    assert "more than 2,500 rows" in operator.post("device/import/", rows).json()["file"][0]
 
 
 # --- workers ------------------------------------------------------------------------------------------------
@@ -129,21 +129,20 @@ def lease_ends() -> None:
     DeviceImport.objects.exclude(lease_until=None).update(lease_until=now() - timedelta(seconds=1))
 
 
-def test_a_table_whose_workers_die_again_and_again_is_given_up(uploaded: DeviceImport) -> None:
-    def die(sender: Any, **_: Any) -> None:
+def test_a_table_whose_workers_die_again_and_again_is_given_up(
+    uploaded: DeviceImport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any, **__: Any) -> None:
         raise SystemExit
 
-    pre_save.connect(die, sender=Device)
-    try:
-        for _ in range(work.MOST_WORKERS):
-            with pytest.raises(SystemExit):
-                work.import_work(uploaded.pk)
-            uploaded.refresh_from_db()
-            assert uploaded.state == "checking" and work.imports_sweep() == 0
-            lease_ends()
-        assert work.imports_sweep() == 1
-    finally:
-        pre_save.disconnect(die, sender=Device)
+    monkeypatch.setattr(many, "managed_devices_write", die)
+    for _ in range(work.MOST_WORKERS):
+        with pytest.raises(SystemExit):
+            work.import_work(uploaded.pk)
+        uploaded.refresh_from_db()
+        assert uploaded.state == "checking" and work.imports_sweep() == 0
+        lease_ends()
+    assert work.imports_sweep() == 1
     uploaded.refresh_from_db()
     assert (uploaded.state, uploaded.lease_until) == ("checked", None)
     assert uploaded.report == {"refused": work.BROKEN_OFF}
@@ -153,20 +152,17 @@ def test_a_table_whose_workers_die_again_and_again_is_given_up(uploaded: DeviceI
 
 @pytest.mark.parametrize("state", ["checking", "applying"])
 def test_work_that_fails_unexpectedly_is_settled_at_once(
-    uploaded: DeviceImport, state: str, caplog: pytest.LogCaptureFixture
+    uploaded: DeviceImport, state: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(sender: Any, **_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("broken")
 
     if state == "applying":
         work.import_work(uploaded.pk)
         uploaded.refresh_from_db()
         imports.import_confirm(uploaded)
-    pre_save.connect(fail, sender=Device)
-    try:
-        work.import_work(uploaded.pk)
-    finally:
-        pre_save.disconnect(fail, sender=Device)
+    monkeypatch.setattr(many, "managed_devices_write", fail)
+    work.import_work(uploaded.pk)
     uploaded.refresh_from_db()
     assert (uploaded.state, uploaded.lease_until) == ("checked", None)
     assert uploaded.report == {"refused": work.UNEXPECTED}
@@ -252,7 +248,7 @@ def test_two_imports_in_opposite_order_are_both_done(org: Any) -> None:
     assert len(set(Device.objects.values_list("notes", flat=True))) == 1
 
 
-@pytest.mark.skipif("connection.vendor != 'postgresql'")
+@pytest.mark.services  # SQLite has one writer at a time: there is nothing to lose or to share
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("door", ["rest", "background"])
 def test_an_import_that_loses_a_deadlock_is_run_again(org: Any, door: str) -> None:
@@ -286,7 +282,7 @@ def test_an_import_that_loses_a_deadlock_is_run_again(org: Any, door: str) -> No
     assert set(Device.objects.values_list("notes", flat=True)) == {"imported"}
 
 
-@pytest.mark.skipif("connection.vendor != 'postgresql'")
+@pytest.mark.services  # SQLite has one writer at a time: there is nothing to lose or to share
 @pytest.mark.django_db(transaction=True)
 def test_a_device_that_moves_away_while_its_import_waits_is_refused(org: Any) -> None:
     user, device = factories.operator(org), factories.device(org)

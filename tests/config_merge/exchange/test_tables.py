@@ -174,6 +174,44 @@ def test_cells_are_no_formulas_and_come_back_as_they_were(
 
 
 @pytest.mark.parametrize("kind", ["csv", "xlsx", "json"])
+@pytest.mark.parametrize(
+    "text", ["a\r\nb", "\r", "\x07", "\ufffe", "_x000D_", "__x0041__", "_x_", "n" * 33_000]
+)
+def test_texts_that_a_spreadsheet_cannot_hold_survive_the_round(
+    manager: Api, org: Any, text: str, kind: str
+) -> None:
+    device = factories.device(org, notes=text)
+    content = body_of(manager.get("device/export/", file_format=kind))
+    answer = send(manager, content, name=f"devices.{kind}")
+    assert answer.status_code == 200, answer.json()
+    assert answer.json()["totals"]["same"] == 1, answer.json()
+    device.refresh_from_db()
+    assert device.notes == text
+
+
+@pytest.mark.parametrize("column", ["notes", "config_data"])
+def test_what_was_too_long_for_a_spreadsheet_makes_no_new_device(manager: Api, org: Any, column: str) -> None:
+    files_of = {"files": [{"path": "/etc/x", "mode": "0644", "contents": "n" * 33_000}]}
+    config = {"config": files_of} if column == "config_data" else None
+    device = factories.device(org, notes="n" * 33_000 if column == "notes" else "", config=config)
+    content = body_of(
+        manager.get("device/export/", file_format="xlsx", columns=f"name,mac_address,organization,{column}")
+    )
+    assert send(manager, content, name="d.xlsx", dry=True).json()["totals"]["same"] == 1
+    device.delete()
+    (line,) = send(manager, content, name="d.xlsx").json()["rows"]
+    assert line["action"] == "error" and "CSV or JSON" in line["errors"][column][0]
+
+
+def test_an_export_is_searched_like_the_list(manager: Api, org: Any) -> None:
+    wanted, other = factories.device(org, name="hall-7"), factories.device(org, name="yard")
+    for search, found in (("HALL", wanted), (other.mac_address.replace(":", "-"), other), (other.key, other)):
+        content = body_of(manager.get("device/export/", columns="name", search=search))
+        assert content.decode().split() == ["name", found.name], search
+    assert manager.get("device/export/", search="\0").status_code == 400
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx", "json"])
 def test_what_was_exported_is_the_same_when_it_is_imported(manager: Api, org: Any, kind: str) -> None:
     group = factories.group(org, templates=[factories.template(org)])
     factories.device(org, group=group, notes='ü, "quoted"; and\nnew lines')
@@ -419,30 +457,29 @@ def entities() -> bytes:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("x.csv", b""),
-        ("x.csv", b"\xff\x00\x80"),
-        ("x.csv", b"name,x\n\x00,1"),
-        ("x.csv", b'name,mac_address\n"open'),
-        ("x.csv", b"name,name\na,b\n"),
-        ("x.csv", b"name\na,b,c\n"),
-        ("x.csv", b"name\n" + b"x" * 200_000),
-        ("x.csv", b"," * 500 + b"\n"),
-        ("x.csv", (",".join(f"c{n}" for n in range(200)) + "\n").encode()),
-        ("x.csv", b"name\n" + b"x\n" * 10_001),
-        ("x.csv", b"name\n" + b"x" * (9 * 1024 * 1024)),
-        ("x.json", b"[" * 100_000),
-        ("x.json", b'{"a": 1}'),
-        ("x.json", b'["a"]'),
-        ("x.json", b'[{"a": NaN}]'),
-        ("x.json", b'[{"a": "\\ud800"}]'),
-        ("x.json", b'[{"a": "\\u0000"}]'),
-        ("x.xlsx", b"no spreadsheet"),
-        ("x.xlsx", b"PK\x03\x04" + bytes(range(256)) * 20),
-        ("x.xlsx", bomb()),
-        ("x.xlsx", entities()),
-        ("x.xlsx", sheet()[:-40]),
+        pytest.param("x.csv", b"", id="empty"),
+        pytest.param("x.csv", b"\xff\x00\x80", id="no-utf8"),
+        pytest.param("x.csv", b"name,x\n\x00,1", id="nul"),
+        pytest.param("x.csv", b'name,mac_address\n"open', id="open-quote"),
+        pytest.param("x.csv", b"name,name\na,b\n", id="same-name-twice"),
+        pytest.param("x.csv", b"name\na,b,c\n", id="more-cells-than-names"),
+        pytest.param("x.csv", b"name\n" + b"x" * 200_000, id="long-cell"),
+        pytest.param("x.csv", b"," * 500 + b"\n", id="only-commas"),
+        pytest.param("x.csv", (",".join(f"c{n}" for n in range(200)) + "\n").encode(), id="many-columns"),
+        pytest.param("x.csv", b"name\n" + b"x\n" * 10_001, id="many-rows"),
+        pytest.param("x.csv", b"name\n" + b"x" * (9 * 1024 * 1024), id="too-large"),
+        pytest.param("x.json", b"[" * 100_000, id="deep"),
+        pytest.param("x.json", b'{"a": 1}', id="object"),
+        pytest.param("x.json", b'["a"]', id="list-of-text"),
+        pytest.param("x.json", b'[{"a": NaN}]', id="nan"),
+        pytest.param("x.json", b'[{"a": "\\ud800"}]', id="lone-surrogate"),
+        pytest.param("x.json", b'[{"a": "\\u0000"}]', id="nul-escape"),
+        pytest.param("x.xlsx", b"no spreadsheet", id="no-spreadsheet"),
+        pytest.param("x.xlsx", b"PK\x03\x04" + bytes(range(256)) * 20, id="broken-zip"),
+        pytest.param("x.xlsx", bomb(), id="bomb"),
+        pytest.param("x.xlsx", entities(), id="entities"),
+        pytest.param("x.xlsx", sheet()[:-40], id="cut-off"),
     ],
-    ids=lambda value: value if isinstance(value, str) else f"{len(value)}-bytes",
 )
 def test_what_is_no_table_is_refused_in_words(name: str, content: bytes) -> None:
     try:

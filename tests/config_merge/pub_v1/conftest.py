@@ -10,7 +10,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from config_merge.models import Site, SiteDevice
-from config_merge.services import sites
+from config_merge.services import places, sites
 from core import rates
 from tenancy.models import Organization, Role
 from tests import factories
@@ -67,4 +67,4 @@ def site(organization: Organization) -> Site:
 
 @pytest.fixture
 def place(site: Site) -> SiteDevice:
-    return sites.place_create(site, serial="0000022", mac_address="00:00:00:00:00:16", name="mock-device-9")
+    return places.place_create(site, serial="0000022", mac_address="00:00:00:00:00:16", name="mock-device-9")

@@ -8,8 +8,12 @@ import pytest
 from django.db import connections
 from django.test import Client
 
-from config_merge.models import Site, SiteDevice
-from config_merge.services import sites
+from config_merge.models import Config, Site, SiteDevice
+from config_merge.queries import files_in
+from config_merge.services import places, recompute, sites
+from config_merge.services.places import placement_change
+from devices.models import Device
+from tenancy.models import Organization
 from tests.config_merge.pub_v1.conftest import Cloud
 
 CLIENTS, CHANGES = 3, 5
@@ -79,6 +83,48 @@ def test_a_sites_change_and_a_devices_at_once(cloud: Cloud, site: Site, place: S
     for writer in writers:
         writer.join(60)
     assert [writer.error for writer in writers] == [None, None]
-    sites.device_manage(place.device, by="site")
+    places.device_manage(place.device, by="site")
     entries = cloud.get(f"devices/{place.number}/config").json()
     assert len(entries) == 2 * CHANGES
+
+
+class Mover(Writer):
+    """Suspends the device, moves it to another site and back, and lets it go again."""
+
+    def __init__(self, place: SiteDevice, away: Site, key: str) -> None:
+        super().__init__(0, "", key, "")
+        self.place, self.home, self.away = place, place.site, away
+
+    def run(self) -> None:
+        try:
+            for _ in range(CHANGES):
+                for change in (
+                    {"is_suspended": True}, {"site": self.away}, {"site": self.home}, {"is_suspended": False},
+                ):  # fmt: skip
+                    placement_change(Device.objects.get(pk=self.place.device_id), **change)
+        except BaseException as error:  # noqa: BLE001 - told to the test
+            self.error = error
+        finally:
+            connections.close_all()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_device_moves_while_it_and_its_site_change(
+    cloud: Cloud, organization: Organization, site: Site, place: SiteDevice
+) -> None:
+    away = sites.site_create(organization=organization, name="away")
+    writers: list[Writer] = [
+        Writer(0, f"site/{site.number}", cloud.key, "site"),
+        Mover(place, away, cloud.key),
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.error for writer in writers] == [None, None]
+    recompute.drain()
+    config = Config.objects.select_related("revision").get(device_id=place.device_id)
+    assert (config.hold, config.is_stale, config.problem) == ("", False, "")
+    assert len(cloud.get(f"devices/{place.number}/config").json()) == CHANGES
+    (file,) = files_in(config.revision.artefact)  # type: ignore[union-attr]
+    assert file.contents.count(b"option w0c") == CHANGES

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 
 from config_merge.models import Config, Managed, Site, SiteDevice
 from config_merge.pub_v1 import door
-from config_merge.services import sites
+from config_merge.services import configs, places, sites
 from core import rates
 from devices.models import Device
 from tenancy import api_keys
@@ -114,6 +114,7 @@ def test_every_form_of_a_path(cloud: Cloud, site: Site, place: SiteDevice) -> No
             f"device{plural}/{place.number}{slash}",
             f"device{plural}/{place.number}/config{slash}",
             f"device{plural}/{place.number}/config-changes{slash}",
+            f"device{plural}/{place.number}/tasks{slash}",
         ):
             assert cloud.get(path).status_code == 200, path
 
@@ -136,7 +137,7 @@ def test_a_device(cloud: Cloud, site: Site, place: SiteDevice) -> None:
 
 def test_lists_are_bare_arrays_with_optional_pages(cloud: Cloud, site: Site) -> None:
     for number in range(3):
-        sites.place_create(site, serial=str(number), mac_address=f"00:00:00:00:01:0{number}")
+        places.place_create(site, serial=str(number), mac_address=f"00:00:00:00:01:0{number}")
     other = sites.site_create(organization=cloud.organization, name="Kaunas")
     whole = cloud.get("devices").json()
     assert len(whole) == 3
@@ -168,31 +169,54 @@ def test_registration(cloud: Cloud, site: Site) -> None:
         [],
         "x",
         {**body, "inherit": "1"},
+        {**body, "sn": " "},
+        {**body, "sn": "9\x00"},
+        {**body, "sn": "9" * 65},
+        {**body, "sn": "9", "name": "a b"},
     ):
         assert text(cloud.ask("POST", f"site/{site.number}/devices", wrong))[0] == 400
     assert Device.objects.count() == 1
 
 
 def test_put(cloud: Cloud, site: Site, place: SiteDevice) -> None:
-    assert cloud.ask("PUT", f"site/{site.number}", {"name": "Riga"}).json()["name"] == "Riga"
+    assert cloud.ask("PUT", f"site/{site.number}", {"name": " Riga "}).json()["name"] == "Riga"
+    sites.site_create(organization=cloud.organization, name="Kaunas")
+    for name in ("", " ", "a\x00b", "x" * 65, "Kaunas", None, 5):
+        assert text(cloud.ask("PUT", f"site/{site.number}", {"name": name}))[0] == 400
     whole = cloud.get(f"device/{place.number}").json()
     changed = cloud.ask(
         "PUT", f"device/{place.number}", {**whole, "name": "new-name", "suspend_config": True}
     )
     assert changed.status_code == 200
     assert (changed.json()["name"], changed.json()["suspend_config"]) == ("new-name", True)
+    # PUT is safe to repeat, and to send the whole object with.
+    for flag in ("blocked", "decomm"):
+        for _ in range(2):
+            whole = cloud.get(f"device/{place.number}").json()
+            assert cloud.ask("PUT", f"device/{place.number}", {**whole, flag: True}).json()[flag] is True
+    assert text(cloud.ask("PUT", f"device/{place.number}", {"name": "x"}))[0] == 403
+    again = {"sn": "0000022", "mac": "00:00:00:00:00:16", "name": "new-name"}
+    assert cloud.ask("POST", f"site/{site.number}/devices", again).status_code == 201
+    assert text(cloud.ask("PUT", f"device/{place.number}", {"decomm": False}))[0] == 400
+    Device.objects.exclude(pk=place.device_id).delete()
+    back = {"decomm": False, "blocked": False, "suspend_config": False}
+    assert cloud.ask("PUT", f"device/{place.number}", back).json() | back == {
+        **cloud.get(f"device/{place.number}").json(),
+        **back,
+    }
     for wrong in (
         {"sn": "2"},
         {"blocked": 1},
-        {"blocked": True},
-        {"decomm": True},
+        {"decomm": "true"},
+        {"suspend_config": None},
+        {"state_id": "STATE_REGISTERED"},
         {"name": 5},
-        {"name": "a b c"},
+        {"name": "???"},
         {"id": "1"},
     ):
         assert text(cloud.ask("PUT", f"device/{place.number}", wrong))[0] == 400
     with pytest.raises(ValidationError):
-        sites.place_create(site, serial="0000022", mac_address="00:00:00:00:00:17")
+        places.place_create(site, serial="0000022", mac_address="00:00:00:00:00:17")
 
 
 @pytest.mark.parametrize("number", ["1", "0", "x", "-1", "9" * 40, "1.5", "%00", "２"])
@@ -206,9 +230,63 @@ def test_what_is_not_there(cloud: Cloud, number: str) -> None:
         assert text(cloud.get(path)) == (404, "Not found.")
 
 
+def test_what_a_client_accepts_changes_nothing(cloud: Cloud, site: Site) -> None:
+    for accept in ("application/xml", "text/html", "nonsense"):
+        assert cloud.get(f"site/{site.number}", HTTP_ACCEPT=accept)["Content-Type"] == "application/json"
+        assert text(cloud.get("site/1?format=xml", HTTP_ACCEPT=accept)) == (404, "Not found.")
+
+
+def test_what_nobody_expected_is_plain_text_too(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: Any, **_options: Any) -> Any:
+        raise RuntimeError("secret words")
+
+    monkeypatch.setattr("config_merge.pub_v1.views.answers.site_body", fail)
+    cloud.client.raise_request_exception = False
+    sites.site_create(organization=cloud.organization, name="s")
+    code, words = text(cloud.get("sites"))
+    assert code == 500
+    assert "secret words" not in words
+
+
 def test_other_routes_and_methods(cloud: Cloud, site: Site) -> None:
     assert text(cloud.get("nothing"))[0] == 404
     assert text(cloud.ask("DELETE", f"site/{site.number}"))[0] == 405
     assert text(cloud.ask("POST", f"site/{site.number}/devices", "{"))[0] == 400
     answer = cloud.client.post(f"/pub/v1/site/{site.number}/devices", {"sn": "1"}, HTTP_X_API_KEY=cloud.key)
     assert text(answer)[0] == 415
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_device_may_be_called_what_is_no_host_name(cloud: Cloud, site: Site) -> None:
+    sent = {"sn": "7", "mac": "00:00:00:00:00:07", "name": "Mock Device-9"}
+    body = cloud.ask("POST", f"site/{site.number}/devices", sent).json()
+    assert (body["name"], body["hostname"]) == ("Mock Device-9", "mock-device-9")
+    path = f"device/{body['id']}"
+    device = Device.objects.get(mac_address=sent["mac"])
+    assert device.name == "mock-device-9"
+    # The whole device may be sent as it was read.
+    assert cloud.ask("PUT", path, cloud.get(path).json()).json()["name"] == "Mock Device-9"
+    assert cloud.ask("PUT", path, {"name": " Lobby (east) "}).json()["name"] == "Lobby (east)"
+    device.refresh_from_db()
+    assert device.name == "lobby-east"
+    assert cloud.ask("PUT", path, {"name": "lobby-east"}).json()["name"] == "lobby-east"
+    assert SiteDevice.objects.get(device=device).label == ""
+
+
+def test_who_renames_a_device_elsewhere_has_named_it(cloud: Cloud, place: SiteDevice) -> None:
+    path = f"device/{place.number}"
+    assert cloud.ask("PUT", path, {"name": "The Attic"}).status_code == 200
+    configs.managed_device_update(Device.objects.get(pk=place.device_id), name="cellar")
+    body = cloud.get(path).json()
+    assert (body["name"], body["hostname"]) == ("cellar", "cellar")
+    assert cloud.ask("PUT", path, {**body, "decomm": True}).json()["decomm"] is True
+    assert cloud.ask("PUT", path, cloud.get(path).json()).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["", "???", "a" * 70, "a b" * 30, "a\x00b"])
+def test_a_name_that_no_host_can_have(cloud: Cloud, place: SiteDevice, name: str) -> None:
+    before = cloud.get(f"device/{place.number}").json()["name"]
+    assert text(cloud.ask("PUT", f"device/{place.number}", {"name": name}))[0] == 400
+    assert cloud.get(f"device/{place.number}").json()["name"] == before

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from config_merge.models import Config, ConfigRevision, Managed, Site, SiteDevice
-from config_merge.services import configs, recompute, revisions, sites
+from config_merge.services import configs, places, recompute, revisions, sites
 from core.redaction import is_mark
 from tenancy.models import AuditEvent, Membership, Organization, Role
 from tests import factories
@@ -75,7 +75,7 @@ def test_a_device_overrides_a_setting(cloud: Cloud, site: Site, place: SiteDevic
 
 
 def test_a_site_reaches_its_devices(cloud: Cloud, site: Site, place: SiteDevice) -> None:
-    apart = sites.place_create(site, serial="2", mac_address="00:00:00:00:00:18", inherits=False)
+    apart = places.place_create(site, serial="2", mac_address="00:00:00:00:00:18", inherits=False)
     # Neither has called yet.
     assert at_site(cloud, site, OFFICE).json()["unfinishedTaskCount"] == 2
     assert "option ssid 'Office'" in files_of(place)["etc/config/wireless"]
@@ -123,7 +123,11 @@ def test_a_change_of_a_device_is_refused_whole(cloud: Cloud, place: SiteDevice, 
     [
         {"a/b": entry("1", "device")}, {"wireless/12/ssid": entry("x", "site")},
         {"wireless/1000000000/ssid": entry("x", "site")}, {"users/1/name": entry("root", "site")},
-        {"a/b": {"value": None}}, {"a/b": "1"},
+        {"a/b": {"value": None}}, {"a/b": "1"}, {"a/b": {"value": True}}, {"a/b": {"value": 1}}, {"a/b": {"value": {}}},
+        {"/a/b": {"value": "1"}}, {"a//b": {"value": "1"}}, {"a b/c": {"value": "1"}}, {"": {"value": "1"}},
+        {"wireless/guest-lan/x": {"value": "1"}}, {"wireless/x/__uid": {"value": "1"}}, {"a/b": {"value": "\x01"}},
+        {"wireless/007/ssid": {"value": "1"}}, {"a/b": {"value": "1", "value ": "2"}}, {"a/b": entry("1", "devcie")},
+        {"a/b": entry("1", "site-device")}, {"a/b": {"value": "1", "color": "red"}},
     ],
 )  # fmt: skip
 def test_a_change_of_a_site_is_refused_whole(cloud: Cloud, site: Site, changes: Any) -> None:
@@ -169,7 +173,7 @@ def test_an_old_timestamp_changes_nothing(cloud: Cloud, site: Site, place: SiteD
 
 
 def test_a_suspended_device_changes_nothing(cloud: Cloud, place: SiteDevice) -> None:
-    sites.place_update(place, is_suspended=True)
+    places.place_update(place, is_suspended=True)
     answer = at_device(cloud, place, {"a/b": entry("1")})
     assert answer.status_code == 200
     assert (answer.json()["configSuspended"], answer.json()["device"]) == (True, {})
@@ -257,13 +261,13 @@ def test_who_may_not_see_secrets_sees_marks_and_sends_them_back(
 
 def test_between_templates_and_site(cloud: Cloud, site: Site) -> None:
     device = factories.configured(cloud.organization, config={"config": {"general": {"timezone": "UTC"}}})
-    place = sites.device_join(device, site)
+    place = places.device_join(device, site)
     at_site(cloud, site, {"ntp/server": entry("a", "site")})
     recompute.drain()
     assert "etc/config/system" in files_of(place)
-    sites.device_manage(device, by=Managed.SITE)
+    places.device_manage(device, by=Managed.SITE)
     assert set(files_of(place)) == {"etc/config/ntp"}
-    sites.device_manage(device, by=Managed.TEMPLATES)
+    places.device_manage(device, by=Managed.TEMPLATES)
     assert "etc/config/system" in files_of(place)
     restored = revisions.revision_restore(device, number=2)
     assert restored.identical
@@ -273,7 +277,7 @@ def test_between_templates_and_site(cloud: Cloud, site: Site) -> None:
 def test_variables_of_a_site_reach_its_devices_with_templates(cloud: Cloud, site: Site) -> None:
     template = factories.template(cloud.organization, config={"general": {"description": "{{ place }}"}})
     device = factories.device(cloud.organization, config={"templates": [template]})
-    place = sites.device_join(device, site)
+    place = places.device_join(device, site)
     sites.site_update(site, context={"place": "ground floor"})
     assert "ground floor" in files_of(place)["etc/config/system"]
 
@@ -286,6 +290,6 @@ def test_reading_costs_the_same_for_any_number_of_settings(
     with django_assert_max_num_queries(5):
         assert len(cloud.get(f"device/{place.number}/config").json()) == 200
     for number in range(5):
-        sites.place_create(site, serial=f"x{number}", mac_address=f"00:00:00:00:02:0{number}")
+        places.place_create(site, serial=f"x{number}", mac_address=f"00:00:00:00:02:0{number}")
     with django_assert_max_num_queries(5):
         assert len(cloud.get(f"site/{site.number}/devices").json()) == 6

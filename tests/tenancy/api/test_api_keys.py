@@ -15,6 +15,7 @@ from tests.tenancy.conftest import USERS, client_of
 pytestmark = pytest.mark.django_db
 KEYS = [
     "id", "key_id", "name", "organization", "user", "created", "last_used", "expires_at", "revoked_at", "read_only",
+    "is_imported",
 ]  # fmt: skip
 ROOT = f"{USERS}api-key/"
 
@@ -60,7 +61,9 @@ def test_a_key_is_shown_whole_in_the_answer_that_makes_it_only(ann: User, org: O
         assert shown | {"last_used": None} == {key: sent[key] for key in KEYS}
 
 
-def test_name_and_expiry_change_and_nothing_else(ann: User, org: Organization, other: Organization) -> None:
+def test_name_expiry_and_read_only_change_and_nothing_else(
+    ann: User, org: Organization, other: Organization
+) -> None:
     services.membership_set(user=ann, organization=other, role=Role.OWNER)
     row, text = factories.api_key(ann, org)
     client, path = client_of(ann), f"{ROOT}{row.pk}/"
@@ -73,7 +76,7 @@ def test_name_and_expiry_change_and_nothing_else(ann: User, org: Organization, o
     assert (answer.json()["name"], answer.json()["expires_at"]) == ("laptop", "2199-01-01T00:00:00Z")
     found = api_key_of(text)
     assert found is not None
-    assert (found.organization, found.user, found.read_only) == (org, ann, False)
+    assert (found.organization, found.user, found.read_only) == (org, ann, True)
     assert client.put(path, sent, format="json").status_code == 405
 
 

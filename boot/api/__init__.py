@@ -1,0 +1,1 @@
+"""Boot configurations, images, tracks and quotas over REST."""

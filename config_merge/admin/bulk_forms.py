@@ -1,0 +1,64 @@
+"""What is asked before something is done to many devices."""
+
+from typing import Any
+
+from django import forms
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget, UnfoldBooleanWidget
+
+from config_merge.models import Job, Template
+from config_merge.queries import templates_visible_to
+from devices.models import DeviceGroup
+from devices.queries import groups_visible_to
+
+
+class Bulk(forms.Form):
+    """Whether it is only tried, and why it is done."""
+
+    reason = forms.CharField(
+        required=False,
+        max_length=Job._meta.get_field("reason").max_length,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Stands in the audit trail.",
+    )
+    dry_run = forms.BooleanField(
+        required=False,
+        label="Only say what would happen",
+        widget=UnfoldBooleanWidget(),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, label_suffix="", **kwargs)
+
+
+class GroupChoice(Bulk):
+    """The group to move devices to; none takes them out of theirs."""
+
+    group = forms.ModelChoiceField(
+        queryset=DeviceGroup.objects.none(),
+        required=False,
+        empty_label="No group",
+        widget=UnfoldAdminSelectWidget(),
+    )
+    field_order = ("group", "reason", "dry_run")
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field: Any = self.fields["group"]
+        field.queryset = groups_visible_to(user).order_by("organization__name", "name")
+        field.label_from_instance = lambda group: f"{group.name} ({group.organization})"
+
+
+class TemplateChoice(Bulk):
+    """The template to assign or to take away."""
+
+    template = forms.ModelChoiceField(
+        queryset=Template.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget()
+    )
+    field_order = ("template", "reason", "dry_run")
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field: Any = self.fields["template"]
+        found = templates_visible_to(user).select_related("organization").defer("config", "default_values")
+        field.queryset = found.order_by("name", "pk")
+        field.label_from_instance = lambda template: f"{template.name} ({template.organization or 'shared'})"
