@@ -100,7 +100,6 @@ class SiteDevice(BaseModel):
     is_retired = models.BooleanField(
         "decommissioned", default=False, help_text="Kept for its history; without contact, read-only."
     )
-    needs_resync = models.BooleanField(default=False, editable=False)
     registered_at = models.DateTimeField(null=True, blank=True, editable=False)
     license_type = models.CharField(max_length=32, choices=License.choices, default=License.FREE)
 

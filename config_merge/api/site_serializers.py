@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from config_merge.api.effective import AnyField
 from config_merge.carrying import secret_names_of
+from config_merge.delivery.drift import is_differing
 from config_merge.models import Config, Managed, Site, SiteDevice
 from config_merge.queries import sites_visible_to
 from core.api_fields import JSONObjectField
@@ -181,6 +182,7 @@ class PlaceSerializer(serializers.ModelSerializer[SiteDevice]):
     mac_address = serializers.CharField(source="device.mac_address", read_only=True)
     managed_by = serializers.ChoiceField(choices=Managed.choices, required=False)
     hold = serializers.CharField(read_only=True)
+    needs_resync = serializers.SerializerMethodField()
     version = serializers.CharField(read_only=True)
 
     class Meta:
@@ -192,6 +194,10 @@ class PlaceSerializer(serializers.ModelSerializer[SiteDevice]):
         )  # fmt: skip
         extra_kwargs: Mapping[str, Any] = {"license_type": {"required": False}}
         validators: list[Any] = []
+
+    def get_needs_resync(self, instance: SiteDevice) -> bool:
+        """Tell whether the device has something else than it confirmed."""
+        return is_differing(instance.device)
 
     def to_representation(self, instance: SiteDevice) -> dict[str, Any]:
         """Print the place, with what the device is managed by."""

@@ -1,17 +1,28 @@
 """Whether devices really have what they applied (docs/link-protocol.md, *Drift*).
 
-Invariant: `matches` and `differs` are said of what a device confirmed last, never of what it has yet to get.
+Invariant: `matches` and `differs` are said of what a device confirmed last, never of what it has yet to get; and of
+a measure taken since then.
 """
 
 from collections.abc import Mapping
 from uuid import UUID
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import Case, F, OuterRef, Subquery, Value, When
+from django.db.models.expressions import Combinable
 
-from config_merge.models import Config, ConfigRevision, Drift, SiteDevice
+from config_merge.models import Config, ConfigRevision, Drift
 from core.clock import now
 from core.db import bulk_set, locked
 from devices.events import DevicesMeasured
+from devices.models import Device
+
+
+def after_confirming(checksum: Combinable) -> Case:
+    """Return the drift of a configuration whose device confirms `checksum`: of something new, nobody knows yet.
+
+    It stands in the UPDATE that writes the new `applied_checksum` down.
+    """
+    return Case(When(applied_checksum=checksum, then=F("drift")), default=Value(Drift.UNKNOWN))
 
 
 def on_measured(event: DevicesMeasured) -> None:
@@ -22,7 +33,7 @@ def on_measured(event: DevicesMeasured) -> None:
 def measured(digests: Mapping[UUID, str]) -> int:
     """Compare what devices measured with what they should have; returns how many configurations changed.
 
-    Three statements whatever their number, two when nothing is new. Call it inside a transaction.
+    Two statements whatever their number, one when nothing is new. Call it inside a transaction.
     """
     if not digests:
         return 0
@@ -34,19 +45,19 @@ def measured(digests: Mapping[UUID, str]) -> int:
     columns = ("pk", "device_id", "actual", "drift", "wanted")
     at = now()
     changed: list[tuple[UUID, str, str]] = []
-    differing: dict[bool, list[UUID]] = {True: [], False: []}
     for pk, device_id, actual, drift, wanted in found.values_list(*columns):
         digest = digests[device_id]
         verdict = _verdict(digest, wanted)
         if (digest, verdict) != (actual, drift):
             changed.append((pk, digest, verdict))
-            differing[verdict == Drift.DIFFERS].append(device_id)
     bulk_set(Config, ["actual", "drift", "actual_at"], [(pk, [d, v, at]) for pk, d, v in changed])
-    for is_differing, device_ids in differing.items():
-        places = SiteDevice.objects.filter(device_id__in=device_ids, needs_resync=not is_differing)
-        if device_ids:
-            places.update(needs_resync=is_differing)
     return len(changed)
+
+
+def is_differing(device: Device) -> bool:
+    """Tell whether a device has something else than it confirmed, as far as is known; reads its configuration."""
+    config: Config | None = getattr(device, "config", None)
+    return config is not None and config.drift == Drift.DIFFERS
 
 
 def _verdict(digest: str, wanted: str | None) -> str:

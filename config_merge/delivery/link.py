@@ -12,7 +12,7 @@ from config_merge.delivery.courier import courier
 from config_merge.delivery.outcomes import Step
 from config_merge.delivery.states import State
 from config_merge.delivery.words import Ended, words
-from config_merge.models import Config, Status
+from config_merge.models import Config, Drift, Status
 from config_merge.services import recompute, reports
 from config_merge.services.reports import Report
 from core.db import locked
@@ -60,7 +60,9 @@ def on_opened(event: LinksOpened) -> None:
     if late:
         reports.take_many(late)
     if emptied:
-        Config.objects.filter(pk__in=emptied).update(status=Status.MODIFIED, applied_checksum="")
+        Config.objects.filter(pk__in=emptied).update(
+            status=Status.MODIFIED, applied_checksum="", drift=Drift.UNKNOWN
+        )
     drift.measured({device_id: opening.actual for device_id, opening in said.items() if opening.actual})
     queue.ensure(Config.objects.filter(device_id__in=list(said)), also_given_up=True)
 

@@ -8,7 +8,7 @@ from django.utils.text import slugify
 
 from config_merge.delivery.states import OPEN
 from config_merge.engine import Merged
-from config_merge.models import Config, ConfigTask, Managed, Site, SiteDevice, Status
+from config_merge.models import Config, ConfigTask, Drift, Managed, Site, SiteDevice, Status
 from config_merge.names import name_of
 
 BRAND = "1"
@@ -142,4 +142,5 @@ def task_body(task: ConfigTask, place: SiteDevice) -> dict[str, Any]:
 
 def resync(site: Site) -> bool:
     """Tell whether a device of a site has something else than it confirmed, so that a full push is due."""
-    return SiteDevice.objects.filter(site=site, needs_resync=True, is_retired=False).exists()
+    places = SiteDevice.objects.filter(site=site, is_retired=False)
+    return places.filter(device__config__drift=Drift.DIFFERS).exists()

@@ -11,6 +11,7 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from config_merge.delivery.drift import is_differing
 from config_merge.models import ConfigTask, Site, SiteDevice
 from config_merge.pub_v1 import answers, documented
 from config_merge.pub_v1.door import CloudView
@@ -298,7 +299,7 @@ class DeviceSettingsView(SettingsView):
         return {
             "unfinishedTaskCount": answers.unfinished(Q(device_id=place.device_id)),
             "configSuspended": place.is_suspended,
-            "configResync": place.needs_resync,
+            "configResync": is_differing(place.device),
             "timestamp": str(place.version),
             "serverSideChanged": is_stale,
             "site": shown(

@@ -22,7 +22,12 @@ from devices.models import Device
 from tenancy.models import Notification
 from tenancy.services import notify
 
-_CONFIRMED = {"status": Status.APPLIED, "error_reason": "", "applied_checksum": F("checksum")}
+_CONFIRMED = {
+    "status": Status.APPLIED,
+    "error_reason": "",
+    "applied_checksum": F("checksum"),
+    "drift": drift.after_confirming(F("checksum")),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +141,15 @@ def _applied(active: QuerySet[Config], report: Report) -> int:
             outcomes.applied([report.device_id])
         return moved
     status = Case(When(checksum=report.checksum, then=Value(Status.APPLIED)), default=Value(Status.MODIFIED))
-    moved = active.update(status=status, error_reason="", applied_checksum=report.checksum[:32])
+    checksum = report.checksum[:32]
+    moved = active.update(
+        status=status,
+        error_reason="",
+        applied_checksum=checksum,
+        drift=drift.after_confirming(Value(checksum)),
+    )
     if moved:
-        outcomes.applied_checksum(report.device_id, report.checksum[:32])
+        outcomes.applied_checksum(report.device_id, checksum)
         if active.filter(status=Status.MODIFIED).exists():
             queue.ensure(active)
     return moved
@@ -149,11 +160,7 @@ def _while_deactivating(report: Report) -> str:
     # Device first, configuration second: the order every writer of both keeps.
     locked(Device.objects.filter(pk=report.device_id)).values_list("pk").first()
     leaving = Config.objects.filter(pk=report.config_id, status=Status.DEACTIVATING)
-    if leaving.update(
-        status=after_report(Status.DEACTIVATING, report.status),
-        error_reason="",
-        applied_checksum=F("checksum"),
-    ):
+    if leaving.update(**{**_CONFIRMED, "status": after_report(Status.DEACTIVATING, report.status)}):
         outcomes.applied([report.device_id])
         Device.objects.filter(pk=report.device_id).update(management_ip=None)
     return Status.DEACTIVATED.value

@@ -8,7 +8,7 @@ import pytest
 from config_merge.delivery import again, drift, outcomes
 from config_merge.delivery.states import State, move
 from config_merge.models import ConfigTask, SiteDevice
-from config_merge.services import places, reports, sites
+from config_merge.services import configs, places, recompute, reports, sites
 from core.clock import now
 from devices.models import Device, Link, LinkServer
 from tenancy.models import Organization
@@ -120,6 +120,32 @@ def test_drift_tells_both_digests_and_asks_only_linked_devices(
     assert operator.post(path, {}).status_code == 400
     drift.measured({device.pk: body["expected"]})
     assert viewer.get(path).json()["drift"] == "matches"
+    reports.take(reports.Report(config.pk, device.pk, "applied", checksum=config.checksum))
+    assert viewer.get(path).json()["drift"] == "matches", "it said the same once more"
+
+
+@pytest.mark.parametrize("how", ["plain", "with its checksum", "among others"])
+def test_what_was_measured_says_nothing_of_what_is_confirmed_later(
+    viewer: Api, org: Organization, device: Device, how: str
+) -> None:
+    path, config = f"device/{device.pk}/drift/", factories.config_of(device)
+    reports.take(reports.Report(config.pk, device.pk, "applied", checksum=config.checksum))
+    body = viewer.get(path).json()
+    drift.measured({device.pk: body["expected"]})
+    configs.config_update(config, config={"general": {"hostname": "other"}})
+    recompute.drain()
+    checksum = factories.config_of(device).checksum if how == "with its checksum" else ""
+    said = [reports.Report(config.pk, device.pk, "applied", checksum=checksum)]
+    if how == "among others":
+        other = factories.config_of(factories.configured(org))
+        said.append(reports.Report(other.pk, other.device_id, "applied"))
+    assert viewer.get(path).json()["drift"] == "matches", "it has what it confirmed"
+    reports.take_many(said)
+    later = viewer.get(path).json()
+    assert (later["drift"], later["actual"]) == ("unknown", body["expected"])
+    assert later["expected"] not in ("", later["actual"])
+    drift.measured({device.pk: later["actual"]})
+    assert viewer.get(path).json()["drift"] == "differs"
 
 
 def test_a_device_of_a_site_is_told_apart_by_it(operator: Api, org: Organization) -> None:

@@ -312,12 +312,14 @@ async def test_what_a_device_really_has_is_compared_with_what_it_should_have(dia
     await line.ask("telemetry", actual="0" * 64, uptime=12.5, load=0.1, memory=0.4)
     config = await sync_to_async(config_of)(place)
     assert (config.drift, config.actual) == (Drift.DIFFERS, "0" * 64)
-    assert (await sync_to_async(SiteDevice.objects.get)()).needs_resync
     link = await sync_to_async(Link.objects.get)()
     assert link.telemetry == {"uptime": 12.5, "load": 0.1, "memory": 0.4}
     await line.ask("telemetry", actual=expected)
     assert (await sync_to_async(config_of)(place)).drift == Drift.MATCHES
-    assert not (await sync_to_async(SiteDevice.objects.get)()).needs_resync
+    await line.hang_up()
+    anew: Line = await dial(place.device, applied="")
+    assert await sync_to_async(lambda: config_of(place).drift)() == Drift.UNKNOWN, "it says it has nothing"
+    await anew.hang_up()
 
 
 async def test_reports_must_make_sense(dial: Any) -> None:

@@ -70,6 +70,8 @@ def test_a_difference_on_the_device_asks_for_a_full_push(cloud: Cloud, site: Sit
     assert [cloud.get(f"{path}/config-changes").json()["configResync"] for path in paths] == [False, False]
     drift.measured({place.device_id: "0" * 64})
     assert [cloud.get(f"{path}/config-changes").json()["configResync"] for path in paths] == [True, True]
+    places.place_update(place, is_retired=True)
+    assert not cloud.get(f"{paths[1]}/config-changes").json()["configResync"], "it is no longer looked after"
 
 
 def test_lists_are_paged_and_cost_the_same(
