@@ -69,6 +69,8 @@ class Desk:
         self._closed = False
         self.standing = Standing()
         self.line: Line | None = None
+        # Set when the network may be another one than that in which dialling failed.
+        self.redial = threading.Event()
 
     # The link's thread.
 
@@ -135,6 +137,7 @@ class Desk:
         finally:
             with self._lock:
                 self._occupied, self._task = False, None
+            self.redial.set()
 
     def close(self) -> None:
         """Nobody sits here any more: `ring` is not called again."""

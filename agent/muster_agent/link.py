@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import threading
+import time
 from urllib.parse import urlsplit
 
 from websockets.exceptions import InvalidStatus, WebSocketException
@@ -52,6 +53,7 @@ class Link:
     def stop(self) -> None:
         """Close the link; waits a second at most."""
         self._stopping.set()
+        self._desk.redial.set()
         conversation = self._conversation
         if conversation is not None:
             conversation.stop()
@@ -63,6 +65,7 @@ class Link:
             signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT}
         )
         while not self._stopping.is_set():
+            self._desk.redial.clear()
             ending = self._one_link()
             if self._stopping.is_set():
                 return
@@ -74,7 +77,16 @@ class Link:
                 status=ending.status or "none",
                 again_in=f"{wait:.1f}",
             )
+            self._rest(wait, ending)
+
+    def _rest(self, wait: float, ending: Ending) -> None:
+        """Wait for the next try: not for all of it once a configuration was applied or taken back."""
+        if not ending.is_silence:
             self._stopping.wait(wait)
+            return
+        until = time.monotonic() + wait
+        if self._desk.redial.wait(wait) and not self._stopping.is_set():
+            self._stopping.wait(min(until - time.monotonic(), self._redial.begin_anew()))
 
     def _one_link(self) -> Ending:
         with contextlib.ExitStack() as stack:

@@ -34,6 +34,11 @@ class Ending:
         """Whether the controller does not want this device, or does not speak this protocol."""
         return self.code == NOT_SERVED or self.status in REFUSALS or self.unsupported
 
+    @property
+    def is_silence(self) -> bool:
+        """Whether nobody has answered, or no longer."""
+        return self.code is None and self.status is None and not self.unsupported
+
 
 class Redial:
     """Remembers how often it failed; `wait_after` says how long to wait this time."""
@@ -55,6 +60,11 @@ class Redial:
         if ending.is_refusal:
             return jittered(timing.link_refused_wait, uniform=self._uniform)
         return min(ending.retry_after, timing.link_refused_wait) + self._back_off()
+
+    def begin_anew(self) -> float:
+        """Seconds until the first try in a network that may be another one."""
+        self._bound = self._timing.link_backoff_first
+        return self._uniform(0.0, self._timing.link_restart_wait)
 
     def _back_off(self) -> float:
         low, most = self._timing.link_backoff

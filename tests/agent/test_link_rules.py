@@ -67,6 +67,9 @@ def test_the_default_waits_of_the_link_are_the_protocols() -> None:
     assert redial.wait_after(Ending("lasted", lasted=60.0)) == 2
     assert Redial(Timing(), uniform=low).wait_after(broken) == 1
     assert Timing().linked_polls == 10
+    # The first try of a new beginning comes sooner, and the bound begins anew.
+    assert (redial.begin_anew(), redial.wait_after(broken), redial.wait_after(broken)) == (5, 2, 4)
+    assert Redial(Timing(), uniform=low).begin_anew() == 0
 
 
 @pytest.mark.parametrize(
@@ -87,6 +90,13 @@ def test_the_default_waits_of_the_link_are_the_protocols() -> None:
 def test_every_ending_has_its_wait(ending: Ending, least: float, most: float) -> None:
     assert Redial(Timing(), uniform=low).wait_after(ending) == pytest.approx(least)
     assert Redial(Timing(), uniform=high).wait_after(ending) == pytest.approx(most)
+
+
+def test_only_silence_may_have_come_from_the_devices_own_network() -> None:
+    assert Ending("no route").is_silence
+    assert not any(
+        e.is_silence for e in (Ending("", code=4003), Ending("", status=503), Ending("", unsupported=True))
+    )
 
 
 @given(

@@ -211,6 +211,38 @@ def test_after_contact_was_lost_the_device_restores_itself_in_time_and_says_so(
     assert len(linking.links.reports) + len(linking.device.reports) == 2  # one is of the first turn
 
 
+@pytest.mark.parametrize("comes_back_by", ["link", "poll"])
+def test_a_network_that_came_back_with_the_old_files_is_used_at_once(
+    linking: FakeController, root: Path, log: Path, comes_back_by: str
+) -> None:
+    """Not after the back-off that has grown meanwhile, and not with the next poll."""
+    motd = root / "etc/motd"
+    linking.is_dark = motd.exists
+    slow: dict[str, Any] = {
+        "link_backoff_first": 60.0,
+        "link_backoff": (60.0, 60.0),
+        "link_restart_wait": 0.05,
+    }
+    interval = 120.0 if comes_back_by == "link" else 0.5
+    with alive(linked(linking, root, **slow, interval=interval, linked_polls=1), log):
+        wait_for(lambda: linking.links.up() and linking.of("checksum"))
+        data = archive(TWO)
+        if comes_back_by == "link":
+            params = order(linking.device.uuid, data, confirm_within=2)
+            linking.links.last.send(
+                {"jsonrpc": "2.0", "id": "c1", "method": "config.apply", "params": params}
+            )
+            wait_for(motd.exists)
+            linking.links.last.cut()
+        else:
+            linking.links.last.cut()
+            linking.serve_bytes(data)
+            wait_for(motd.exists)
+        wait_for(lambda: not motd.exists())
+        wait_for(lambda: len(linking.links.opened) == 2)
+        wait_for(lambda: linking.links.reports or len(linking.device.reports) > 1)
+
+
 def test_an_answer_that_is_not_the_controllers_proves_nothing(
     linking: FakeController, link: FakeLink, root: Path
 ) -> None:
