@@ -31,6 +31,7 @@ ENDS = ("applied", "failed", "rolled_back")
 def on_opened(event: LinksOpened) -> None:
     """Tell devices what they should be, and believe what they say they are (subscriber)."""
     said = {opening.device_id: opening for opening in event.openings}
+    reports.hold_leaving(list(said))
     rows = locked(Config.objects.filter(device_id__in=list(said)).order_by("pk"))
     columns = ("pk", "device_id", "status", "checksum", "applied_checksum", "hold")
     found = list(rows.values_list(*columns))
