@@ -14,7 +14,15 @@ from django.db.models import Q
 
 from config_merge import inputs
 from config_merge.inputs import Standing
-from config_merge.models import Backend, Config, ConfigTemplate, GroupTemplate, Template
+from config_merge.models import (
+    Backend,
+    Config,
+    ConfigTemplate,
+    GroupTemplate,
+    Managed,
+    SiteDevice,
+    Template,
+)
 from config_merge.services import assignment, configs, groups, templates
 from config_merge.services.comparison import (
     Affected,
@@ -251,15 +259,18 @@ def _created(device: Device, wanted: Mapping[str, Any], *, joined: bool) -> Stan
     chosen = list(wanted.get("templates") or ())
     configs.check_templates(device, chosen)
     ids = assignment.starting_ids(device, backend=backend, chosen=[template.pk for template in chosen])
-    return standing_of(config, device, ids)
+    place = SiteDevice.objects.select_related("site").filter(device_id=device.pk).first()
+    return standing_of(config, device, ids, place=place)
 
 
 def _updated(now: Standing, device: Device, before: Device, wanted: Mapping[str, Any]) -> Standing:
     """Return the configuration after `configs.managed_device_update`."""
     config = copy.copy(now.config)
     config.device = device
-    ids = [template.pk for template in now.templates]
+    ids, place = [template.pk for template in now.templates], now.place
     if device.organization_id != before.organization_id:
+        # Its site stays behind.
+        place, config.managed_by = None, Managed.TEMPLATES
         joined = assignment.group_template_ids(device.group_id, backend=config.backend)
         ids = assignment.with_required(device, backend=config.backend, template_ids=joined)
     elif device.group_id != before.group_id:
@@ -267,7 +278,7 @@ def _updated(now: Standing, device: Device, before: Device, wanted: Mapping[str,
         ids = assignment.with_required(device, backend=config.backend, template_ids=ids)
     if wanted:
         ids = _configured(config, device, ids, wanted)
-    return standing_of(config, device, ids)
+    return standing_of(config, device, ids, place=place)
 
 
 def _swapped(config: Config, ids: Sequence[UUID], *, old_group: UUID | None, device: Device) -> list[UUID]:
@@ -298,7 +309,9 @@ def _configured(config: Config, device: Device, ids: Sequence[UUID], wanted: Map
     return assignment.with_required(device, backend=config.backend, template_ids=ids)
 
 
-def standing_of(config: Config, device: Device, template_ids: Sequence[UUID]) -> Standing:
+def standing_of(
+    config: Config, device: Device, template_ids: Sequence[UUID], *, place: SiteDevice | None
+) -> Standing:
     """Return the rows a configuration with these templates would be made of."""
     found = Template.objects.in_bulk(list(template_ids))
     fleet = FleetSettings.objects.filter(pk=device.organization_id).first()
@@ -308,4 +321,5 @@ def standing_of(config: Config, device: Device, template_ids: Sequence[UUID]) ->
         templates=tuple(found[pk] for pk in template_ids if pk in found),
         organization=fleet.context if fleet else {},
         group=device.group,
+        place=place,
     )

@@ -75,7 +75,7 @@ def placement_preview(
     config = Config.objects.filter(device_id=device.pk).first()
     tally = Tally()
     place = places.proposed_place(device, site=site, leave=leave)
-    if device.is_deactivated:
+    if device.is_deactivated and (leave or managed_by or site is None):
         raise Forbidden(DEACTIVATED)
     if device.is_retired:
         raise Forbidden(RETIRED)
@@ -88,12 +88,12 @@ def placement_preview(
     by = places.checked_manager(Managed.TEMPLATES if leave and not managed_by else by, place=place)
     if config is None:
         if managed_by:
-            tally.add(None, replace(_new(device, by), place=place))
+            tally.add(None, _new(device, by, place))
         else:
             tally.unchanged += 1
         return tally.result()
     (now,) = inputs.standings([config])
-    if place is not None and place.hold == Hold.SUSPENDED:
+    if device.is_deactivated or (place is not None and place.hold == Hold.SUSPENDED):
         tally.unchanged += 1
         return tally.result()
     then = copy.copy(now.config)
@@ -102,8 +102,8 @@ def placement_preview(
     return tally.result()
 
 
-def _new(device: Device, managed_by: str) -> Standing:
+def _new(device: Device, managed_by: str, place: SiteDevice | None) -> Standing:
     """Return the configuration that a device without one gets with its site (`configs.config_create`)."""
     config = Config(device=device, managed_by=managed_by)
     ids = assignment.starting_ids(device, backend=config.backend, chosen=[])
-    return standing_of(config, device, ids)
+    return standing_of(config, device, ids, place=place)

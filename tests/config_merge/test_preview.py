@@ -11,9 +11,19 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from config_merge.engine import diff_files, validate
-from config_merge.models import Config, Template
+from config_merge.models import Config, Managed, Template
 from config_merge.queries import files_in
-from config_merge.services import comparison, configs, groups, preview, recompute, templates
+from config_merge.services import (
+    comparison,
+    configs,
+    groups,
+    places,
+    preview,
+    recompute,
+    site_previews,
+    sites,
+    templates,
+)
 from core.errors import Forbidden
 from devices import services as inventory
 from devices.models import Device, DeviceGroup, FleetSettings
@@ -313,6 +323,43 @@ def test_a_first_configuration_is_told_too(org: Any, changes: dict[str, Any]) ->
         lambda: configs.managed_device_update(Device.objects.get(pk=device.pk), **changes),
     )
     assert told.total == 1
+
+
+@pytest.mark.parametrize("by", [Managed.SITE, Managed.TEMPLATES])
+@pytest.mark.parametrize("kind", ["name", "group", "templates", "organization"])
+def test_an_edit_of_a_device_in_a_site_does_what_its_preview_told(org: Any, kind: str, by: str) -> None:
+    """A site's settings and its variables stay with its devices, whatever else is edited, as long as they are in it."""
+    mine = factories.template(org, name="mine", config=timezone("{{ zone }}"), default_values={"zone": "UTC"})
+    more = factories.template(org, name="more", config={"general": {"description": "more"}})
+    group = factories.group(org, templates=[more])
+    site = sites.site_create(organization=org, name="site", context={"zone": "Europe/Rome"})
+    device = factories.device(org, config={"templates": [mine]})
+    places.placement_change(device, site=site, managed_by=by)
+    changes: dict[str, Any] = {
+        "name": {"name": "renamed"},
+        "group": {"group": group},
+        "templates": {"config": {"templates": [mine, more]}},
+        "organization": {"organization": factories.organization("org-b"), "group": None},
+    }[kind]
+    told = told_and_done(
+        lambda: preview.device_preview(device, changes),
+        lambda: configs.managed_device_update(Device.objects.get(pk=device.pk), **changes),
+    )
+    if by == Managed.SITE and kind != "organization":
+        assert told.unchanged == 1
+
+
+def test_a_device_out_of_service_joins_a_site_and_nothing_else(org: Any) -> None:
+    site, device = sites.site_create(organization=org, name="site"), factories.configured(org)
+    configs.device_deactivate(device)
+    told = told_and_done(
+        lambda: site_previews.placement_preview(device, site=site),
+        lambda: places.placement_change(Device.objects.get(pk=device.pk), site=site),
+    )
+    assert (told.total, told.unchanged) == (1, 1)
+    for refused in ({"site": site, "managed_by": Managed.SITE}, {"managed_by": Managed.SITE}, {"leave": True}):
+        with pytest.raises(Forbidden):
+            site_previews.placement_preview(device, **refused)  # type: ignore[arg-type]
 
 
 def test_a_device_edit_is_refused_in_the_services_words(org: Any) -> None:
