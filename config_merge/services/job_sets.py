@@ -8,13 +8,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from config_merge.models import Config, Job, JobItem, Template
+from config_merge.models import Config, Job, JobItem, Managed, SiteDevice, Template
 from config_merge.queries import templates_visible_to
-from config_merge.services import assignment, duty, job_actions, many, stale
+from config_merge.services import assignment, duty, job_actions, many, placing, stale
 from config_merge.services.configs import ALREADY_ACTIVE, ALREADY_DEACTIVATED, STILL_ACTIVE
+from config_merge.services.places import IN_NO_SITE, OTHER_ORGANIZATION
 from core.db import locked
+from core.errors import NotFound
 from devices.models import Device
 from devices.queries import devices_visible_to, groups_visible_to
+from devices.services import DEACTIVATED, RETIRED
 from tenancy.models import User
 from tenancy.policy import allows
 from tenancy.queries import roles_of
@@ -39,6 +42,10 @@ def perform(job: Job, device_ids: Collection[UUID], user: User | None) -> Said:
             return _deleted(job, devices)
         case Job.Kind.CHANGE_GROUP:
             return _regrouped(job, devices, user)
+        case Job.Kind.CHANGE_SITE:
+            return _moved(job, devices, user)
+        case Job.Kind.CHANGE_MANAGEMENT:
+            return _managed(job, devices)
         case _:
             return _reassigned(job, devices, user)
 
@@ -102,6 +109,59 @@ def _regrouped(job: Job, devices: Mapping[UUID, Device], user: User) -> Said:
     asked = [many.Wanted({"group": group}, {}, pk) for pk in devices if pk not in set(there)]
     said = _skipped(there, job_actions.IN_GROUP if group else job_actions.IN_NO_GROUP)
     return said | _written(job, asked)
+
+
+def _moved(job: Job, devices: Mapping[UUID, Device], user: User) -> Said:
+    try:
+        site = job_actions.site_wanted(job, user)
+    except NotFound:
+        return {}
+    sites, managers = _placed(devices)
+    if site is None:
+        said = _skipped(devices.keys() - sites.keys(), IN_NO_SITE)
+        said |= _refused(_unsaid(devices, said, "is_deactivated"), DEACTIVATED)
+        said |= _refused(_unsaid(devices, said, "is_retired"), RETIRED)
+        return said | _done(placing.devices_leave(devices.keys() - said.keys(), actor_id=job.creator_id))
+    by = job.parameters.get("managed_by") or ""
+    there = [pk for pk in devices if sites.get(pk) == site.pk and by in ("", managers.get(pk))]
+    said = _skipped(there, job_actions.IN_SITE)
+    foreign = {pk for pk, device in devices.items() if device.organization_id != site.organization_id}
+    said |= _refused(foreign - said.keys(), OTHER_ORGANIZATION)
+    said |= _refused(_unsaid(devices, said, "is_retired"), RETIRED)
+    if by:
+        said |= _refused(_unsaid(devices, said, "is_deactivated"), DEACTIVATED)
+    asked = devices.keys() - said.keys()
+    return said | _done(placing.devices_join(asked, site, managed_by=by, actor_id=job.creator_id))
+
+
+def _managed(job: Job, devices: Mapping[UUID, Device]) -> Said:
+    by = str(job.parameters.get("managed_by"))
+    sites, managers = _placed(devices)
+    said = _skipped([pk for pk in devices if managers.get(pk) == by], job_actions.MANAGED_SO)
+    said |= _refused(_unsaid(devices, said, "is_deactivated"), DEACTIVATED)
+    said |= _refused(_unsaid(devices, said, "is_retired"), RETIRED)
+    if by == Managed.SITE:
+        said |= _refused(devices.keys() - sites.keys() - said.keys(), IN_NO_SITE)
+    return said | _done(placing.devices_manage(devices.keys() - said.keys(), by=by, actor_id=job.creator_id))
+
+
+def _placed(devices: Mapping[UUID, Device]) -> tuple[dict[UUID, UUID], dict[UUID, str]]:
+    """Return the sites devices are in, and what manages them, each locked before it is read."""
+    pks = list(
+        locked(Device.objects.filter(pk__in=list(devices)).order_by("pk")).values_list("pk", flat=True)
+    )
+    places = SiteDevice.objects.filter(device_id__in=pks).values_list("device_id", "site_id")
+    managers = Config.objects.filter(device_id__in=pks).values_list("device_id", "managed_by")
+    return dict(places), dict(managers)
+
+
+def _unsaid(devices: Mapping[UUID, Device], said: Said, flag: str) -> list[UUID]:
+    """Return the devices with a flag of which nothing is said yet."""
+    return [pk for pk, device in devices.items() if getattr(device, flag) and pk not in said]
+
+
+def _done(device_ids: Iterable[UUID]) -> Said:
+    return dict.fromkeys(device_ids, DONE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,8 @@ def placement_preview(
     config = Config.objects.filter(device_id=device.pk).first()
     tally = Tally()
     place = places.proposed_place(device, site=site, leave=leave)
+    if device.is_retired and site is not None:
+        raise Forbidden(RETIRED)
     if device.is_deactivated and (leave or managed_by or site is None):
         raise Forbidden(DEACTIVATED)
     if device.is_retired:

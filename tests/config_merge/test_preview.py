@@ -357,7 +357,11 @@ def test_a_device_out_of_service_joins_a_site_and_nothing_else(org: Any) -> None
         lambda: places.placement_change(Device.objects.get(pk=device.pk), site=site),
     )
     assert (told.total, told.unchanged) == (1, 1)
-    for refused in ({"site": site, "managed_by": Managed.SITE}, {"managed_by": Managed.SITE}, {"leave": True}):
+    for refused in (
+        {"site": site, "managed_by": Managed.SITE},
+        {"managed_by": Managed.SITE},
+        {"leave": True},
+    ):
         with pytest.raises(Forbidden):
             site_previews.placement_preview(device, **refused)  # type: ignore[arg-type]
 
