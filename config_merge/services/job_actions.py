@@ -9,8 +9,9 @@ from uuid import UUID
 
 from config_merge.models import Config, Job, Site, SiteDevice, Status, Template
 from config_merge.queries import sites_visible_to, templates_visible_to
-from config_merge.services import assignment, configs, places, preview, site_previews, stale
+from config_merge.services import assignment, configs, places, site_previews, stale
 from config_merge.services.comparison import Preview
+from config_merge.services.device_previews import device_preview
 from core.db import locked
 from core.errors import Conflict, Forbidden, MusterError, NotFound
 from devices.models import Device
@@ -213,7 +214,7 @@ def _changed(job: Job, device: Device, changes: dict[str, object]) -> str:
     if not job.dry_run:
         configs.managed_device_update(device, actor_id=job.creator_id, **changes)  # type: ignore[arg-type]
         return ""
-    return _told(preview.device_preview(device, changes))
+    return _told(device_preview(device, changes))
 
 
 def _told(found: Preview) -> str:

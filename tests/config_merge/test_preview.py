@@ -24,6 +24,7 @@ from config_merge.services import (
     sites,
     templates,
 )
+from config_merge.services.device_previews import device_preview
 from core.errors import Forbidden
 from devices import services as inventory
 from devices.models import Device, DeviceGroup, FleetSettings
@@ -185,7 +186,7 @@ def test_what_the_renderer_refuses_is_told_in_the_words_of_an_edit(org: Any) -> 
     factories.template(org, config=config, default=True, default_values={"lan": "10.0.0.1"})
     device = factories.configured(org)
     wrong = {"config": {"context": {"lan": "not-an-address"}}}
-    (failure,) = preview.device_preview(device, wrong).failures
+    (failure,) = device_preview(device, wrong).failures
     with pytest.raises(ValidationError) as edit:
         configs.managed_device_update(Device.objects.get(pk=device.pk), **wrong)
     assert failure.message in str(edit.value) or failure.message in edit.value.messages
@@ -306,7 +307,7 @@ def test_a_device_edit_does_what_its_preview_told(org: Any, kind: str) -> None:
     }[kind]  # fmt: skip
     assert required
     told_and_done(
-        lambda: preview.device_preview(device, changes),
+        lambda: device_preview(device, changes),
         lambda: configs.managed_device_update(Device.objects.get(pk=device.pk), **changes),
     )
 
@@ -319,7 +320,7 @@ def test_a_device_edit_does_what_its_preview_told(org: Any, kind: str) -> None:
 def test_a_first_configuration_is_told_too(org: Any, changes: dict[str, Any]) -> None:
     device = factories.device(org)
     told = told_and_done(
-        lambda: preview.device_preview(device, changes),
+        lambda: device_preview(device, changes),
         lambda: configs.managed_device_update(Device.objects.get(pk=device.pk), **changes),
     )
     assert told.total == 1
@@ -342,7 +343,7 @@ def test_an_edit_of_a_device_in_a_site_does_what_its_preview_told(org: Any, kind
         "organization": {"organization": factories.organization("org-b"), "group": None},
     }[kind]
     told = told_and_done(
-        lambda: preview.device_preview(device, changes),
+        lambda: device_preview(device, changes),
         lambda: configs.managed_device_update(Device.objects.get(pk=device.pk), **changes),
     )
     if by == Managed.SITE and kind != "organization":
@@ -376,13 +377,13 @@ def test_a_device_edit_is_refused_in_the_services_words(org: Any) -> None:
         {"config": {"templates": [foreign]}}, {"config": {"backend": "x"}}, {"config": {"context": [1]}},
     ):  # fmt: skip
         with pytest.raises(ValidationError) as told:
-            preview.device_preview(device, changes)
+            device_preview(device, changes)
         with pytest.raises(ValidationError) as done:
             configs.managed_device_update(Device.objects.get(pk=device.pk), **changes)
         assert told.value.message_dict == done.value.message_dict
     configs.device_deactivate(device)
     with pytest.raises(Forbidden):
-        preview.device_preview(device, {"notes": "x"})
+        device_preview(device, {"notes": "x"})
 
 
 def test_a_limit_says_how_many_are_too_many_before_anything_is_computed(org: Any) -> None:
