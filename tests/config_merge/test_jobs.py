@@ -605,8 +605,13 @@ def test_jobs_over_the_same_devices_and_an_edit_of_the_fleet_do_not_lock_each_ot
     more = factories.template(org, config={"general": {"description": "more"}})
     group = factories.group(org, templates=[factories.template(org)])
     devices = [factories.configured(org) for _ in range(30)]
-    kinds = ("deactivate", "assign_template", "change_group", "activate", "delete")
-    parameters = {"template": str(more.pk), "group": str(group.pk)}
+    site = sites.site_create(organization=org, name="site")
+    for device in devices[:10]:
+        places.device_join(device, site)
+    kinds = (
+        "deactivate", "assign_template", "change_group", "change_site", "change_management", "activate", "delete",
+    )  # fmt: skip
+    parameters = {"template": str(more.pk), "group": str(group.pk), "site": str(site.pk), "managed_by": "site"}
     chosen = [asked(person, kind, devices, parameters=parameters) for kind in kinds]
     together, broken = threading.Barrier(len(chosen) + 1), []
 
@@ -620,6 +625,7 @@ def test_jobs_over_the_same_devices_and_an_edit_of_the_fleet_do_not_lock_each_ot
         try:
             for number in range(5):
                 templates.template_update(default, config={"general": {"description": f"{number}"}})
+                sites.site_settings_change(site, {"ntp/server": {"value": f"ntp.{number}"}}, version=None)
         except OperationalError as error:
             broken.append(error)
         connections.close_all()
