@@ -33,8 +33,8 @@ class DeviceActions(DevicePages):
     """Adds the actions to the device list."""
 
     actions = (
-        "move_selected", "assign_selected", "unassign_selected", "place_selected", "manage_selected",
-        "deactivate_selected", "activate_selected", "delete_retired",
+        "move_selected", "assign_selected", "unassign_selected", "place_selected", "leave_selected",
+        "manage_selected", "deactivate_selected", "activate_selected", "delete_retired",
     )  # fmt: skip
 
     def get_actions(self, request: HttpRequest) -> Any:
@@ -94,12 +94,20 @@ class DeviceActions(DevicePages):
 
     @action(description="Put into a site", permissions=["change"])
     def place_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
-        """Put the selected devices into a site, move them to it, or take them out of theirs."""
+        """Put the selected devices into a site, or move them to it."""
         form = SiteChoice(_posted(request), user=request.user)
-        text = "Their own settings stay with them in another site, and go when they leave theirs for none."
+        text = "Their own settings stay with them. They are managed as before unless said."
         return self._site_bulk(
             request, queryset, kind=Job.Kind.CHANGE_SITE, form=form, verb="move", text=text
         )
+
+    @action(description="Take out of their sites", permissions=["change"])
+    def leave_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
+        """Take the selected devices out of their sites."""
+        return self._bulk(
+            request, queryset, kind=Job.Kind.CHANGE_SITE, verb="take out", parameters={"site": None},
+            text="Their own settings and serial numbers go, and templates make their configurations.",
+        )  # fmt: skip
 
     @action(description="Change what manages them", permissions=["change"])
     def manage_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
@@ -276,7 +284,7 @@ class DeviceActions(DevicePages):
             "more": max(total - len(shown), 0),
             "back": request.get_full_path(),
             "button": verb.capitalize(),
-            "danger": verb in ("deactivate", "delete"),
+            "danger": verb in ("take out", "deactivate", "delete"),
         }
         return self.page(request, "admin/tenancy/confirm.html", text=text, hidden=hidden, **context)
 

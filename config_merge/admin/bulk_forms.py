@@ -34,10 +34,10 @@ class Bulk(forms.Form):
 
 
 class SiteChoice(Bulk):
-    """The site to put devices into, and what manages them then; no site takes them out of theirs."""
+    """The site to put devices into, and what manages them then."""
 
     site = forms.ModelChoiceField(
-        queryset=Site.objects.none(), required=False, empty_label="No site", widget=UnfoldAdminSelectWidget()
+        queryset=Site.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget()
     )
     managed_by = forms.ChoiceField(
         choices=[("", "What manages them now"), *Managed.choices],
@@ -54,17 +54,12 @@ class SiteChoice(Bulk):
         field.queryset = found.order_by("organization__name", "name")
         field.label_from_instance = lambda site: f"{site.name} ({site.organization})"
 
-    def clean(self) -> dict[str, Any]:
-        """Refuse a manager for devices that leave their sites. Raises ValidationError."""
-        cleaned: dict[str, Any] = super().clean() or {}
-        if cleaned.get("managed_by") and not cleaned.get("site") and "site" not in self.errors:
-            self.add_error("managed_by", "Templates manage the devices that leave their site.")
-        return cleaned
-
     def parameters(self) -> dict[str, Any]:
         """Return what a job is given."""
-        site, by = self.cleaned_data["site"], self.cleaned_data["managed_by"]
-        return {"site": str(site.pk) if site else None, "managed_by": by or None}
+        return {
+            "site": str(self.cleaned_data["site"].pk),
+            "managed_by": self.cleaned_data["managed_by"] or None,
+        }
 
 
 class ManagementChoice(Bulk):

@@ -80,8 +80,7 @@ def test_devices_are_put_into_a_site_and_out_of_it_by_jobs(
         {"managed_by": "chance", "site": str(site.pk)},
     ):
         assert "Select a valid choice" in messages_of(ask(operator, "place_selected", [first], **wrong))
-    told = messages_of(ask(operator, "place_selected", [first], managed_by="site"))
-    assert "Templates manage the devices" in told
+    assert "This field is required" in messages_of(ask(operator, "place_selected", [first]))
     assert not Job.objects.exists()
     chosen = {"site": str(site.pk), "managed_by": "site", "reason": "opening"}
     answer = ask(operator, "place_selected", [first, second, foreign], **chosen)
@@ -91,7 +90,9 @@ def test_devices_are_put_into_a_site_and_out_of_it_by_jobs(
     managed = SiteDevice.objects.filter(site=site, device__config__managed_by=Managed.SITE)
     assert set(managed.values_list("device_id", flat=True)) == {first.pk, second.pk}
     Job.objects.all().delete()
-    ask(operator, "place_selected", [first], site="")
+    asked = ask(operator, "leave_selected", [first], confirmed=None).content.decode()
+    assert "Take out 1 device?" in asked and "own settings and serial numbers go" in asked
+    ask(operator, "leave_selected", [first])
     ran()
     assert not SiteDevice.objects.filter(device=first).exists()
     assert factories.config_of(first).managed_by == Managed.TEMPLATES

@@ -611,7 +611,12 @@ def test_jobs_over_the_same_devices_and_an_edit_of_the_fleet_do_not_lock_each_ot
     kinds = (
         "deactivate", "assign_template", "change_group", "change_site", "change_management", "activate", "delete",
     )  # fmt: skip
-    parameters = {"template": str(more.pk), "group": str(group.pk), "site": str(site.pk), "managed_by": "site"}
+    parameters = {
+        "template": str(more.pk),
+        "group": str(group.pk),
+        "site": str(site.pk),
+        "managed_by": "site",
+    }
     chosen = [asked(person, kind, devices, parameters=parameters) for kind in kinds]
     together, broken = threading.Barrier(len(chosen) + 1), []
 
