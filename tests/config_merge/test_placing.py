@@ -17,6 +17,7 @@ from controller.provisioning import devices_place
 from core.errors import Forbidden
 from devices.models import Device
 from tenancy import webhooks
+from tenancy.models import Notification
 from tests import factories
 from tests.config_merge.test_job_sets import state
 
@@ -105,6 +106,24 @@ def test_statements_do_not_grow_with_the_newcomers(site: Site) -> None:
         counts.append(len(captured))
     assert counts[0] == counts[1] < 60
     assert ConfigTask.objects.count() == 110
+
+
+def test_statements_do_not_grow_with_devices_that_cannot_be_given_what_their_site_says(site: Site) -> None:
+    webhooks.subscriptions.hold(webhooks.subscriptions.wanted(), seconds=600)
+    sites.site_update(site, context={"zone": "nowhere"})
+    zone = {"config": {"general": {"timezone": "{{ zone }}"}}, "default_values": {"zone": "UTC"}}
+    template = factories.template(site.organization, name="zone", **zone)
+    counts = []
+    for size in (5, 50):
+        made = [factories.device(site.organization, config={"templates": [template]}) for _ in range(size)]
+        with CaptureQueriesContext(connection) as captured:
+            assert len(devices_join([device.pk for device in made], site)) == size
+        told = Notification.objects.filter(
+            target_id__in=[device.pk for device in made], kind="config_problem"
+        )
+        assert told.count() == size
+        counts.append(len(captured))
+    assert counts[0] == counts[1] < 60
 
 
 def test_what_the_services_of_one_device_refuse_is_left_untouched(site: Site) -> None:
