@@ -24,6 +24,8 @@ class Job(BaseModel):
         CHANGE_GROUP = "change_group", "Change group"
         ASSIGN_TEMPLATE = "assign_template", "Assign template"
         UNASSIGN_TEMPLATE = "unassign_template", "Unassign template"
+        CHANGE_SITE = "change_site", "Change site"
+        CHANGE_MANAGEMENT = "change_management", "Change management"
         DELETE = "delete", "Delete"
         PREVIEW = "preview", "Preview of a change"
 
@@ -61,8 +63,8 @@ class Job(BaseModel):
         constraints = (
             models.CheckConstraint(
                 condition=Q(kind__in=(
-                    "activate", "deactivate", "change_group", "assign_template", "unassign_template", "delete",
-                    "preview",
+                    "activate", "deactivate", "change_group", "assign_template", "unassign_template", "change_site",
+                    "change_management", "delete", "preview",
                 )),
                 name="job_kind_known",
             ),

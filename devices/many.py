@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.db.models.functions import Lower
 
 from core.clock import now
@@ -59,17 +59,37 @@ def devices_update(wanted: Sequence[tuple[UUID, Mapping[str, Any]]]) -> list[Dev
     Devices that would move to another organization, that are gone or out of service are left, too. Call it inside a
     transaction. Raises IntegrityError and DataError.
     """
-    stored = locked(Device.objects.filter(pk__in=[pk for pk, _ in wanted]).select_related("group"))
-    before = {device.pk: device for device in stored.order_by("pk")}
+    before = {device.pk: device for device in locked(_stored(wanted))}
+    changed = _changed(before, wanted)
+    _store(before, changed)
+    return [changed[pk][0] if pk in changed else None for pk, _ in wanted]
+
+
+def devices_proposed(wanted: Sequence[tuple[UUID, Mapping[str, Any]]]) -> dict[UUID, tuple[Device, Device]]:
+    """Return what `devices_update` would store, each beside the stored row, without what it leaves.
+
+    Writes and locks nothing.
+    """
+    before = {device.pk: device for device in _stored(wanted)}
+    return {pk: (row, before[pk]) for pk, (row, _) in _changed(before, wanted).items()}
+
+
+def _stored(wanted: Sequence[tuple[UUID, Mapping[str, Any]]]) -> QuerySet[Device]:
+    rows = Device.objects.filter(pk__in=[pk for pk, _ in wanted])
+    return rows.select_related("group").order_by("pk")
+
+
+def _changed(
+    before: Mapping[UUID, Device], wanted: Sequence[tuple[UUID, Mapping[str, Any]]]
+) -> dict[UUID, tuple[Device, frozenset[str]]]:
+    """Return what is in order of what is wanted, each with the names of the columns that differ."""
     changed: dict[UUID, tuple[Device, frozenset[str]]] = {}
     for pk, changes in wanted:
         if pk in before and (proposal := _proposal(before[pk], changes)) is not None:
             changed[pk] = (proposal, _differing(before[pk], proposal))
-    moved = [row for row, fields in changed.values() if fields & _IDENTITIES]
-    for pk in _taken(moved):
+    for pk in _taken([row for row, fields in changed.values() if fields & _IDENTITIES]):
         del changed[pk]
-    _store(before, changed)
-    return [changed[pk][0] if pk in changed else None for pk, _ in wanted]
+    return changed
 
 
 def devices_flag_set(device_ids: Collection[UUID], *, deactivated: bool) -> int:

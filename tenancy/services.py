@@ -2,6 +2,7 @@
 
 import copy
 import secrets
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from django.db.models import Q, QuerySet
 from core.changes import changed_row, store
 from core.clock import now
 from core.crypto import digest
-from core.db import in_turn, locked
+from core.db import bulk_insert_objects, in_turn, locked
 from core.events import publish
 from tenancy import api_keys, audit
 from tenancy.events import OrganizationCreated
@@ -228,7 +229,7 @@ def token_holder(secret: str) -> tuple[User, ApiToken] | None:
     return token.user, token
 
 
-def notify(
+def notice(
     *,
     organization_id: UUID,
     kind: str,
@@ -236,9 +237,9 @@ def notify(
     level: str = Notification.Level.INFO,
     target_type: str = "",
     target_id: UUID | None = None,
-) -> None:
-    """Write one notification for the people of an organization."""
-    Notification.objects.create(
+) -> Notification:
+    """Return a notification for the people of an organization, not yet written."""
+    return Notification(
         organization_id=organization_id,
         kind=kind,
         message=message[:256],
@@ -246,6 +247,16 @@ def notify(
         target_type=target_type,
         target_id=target_id,
     )
+
+
+def notify(**fields: Any) -> None:
+    """Write one notification (`notice` says of what)."""
+    notice(**fields).save(force_insert=True)
+
+
+def notify_all(notices: Iterable[Notification]) -> None:
+    """Write many notifications at once (`notice` makes them)."""
+    bulk_insert_objects(list(notices))
 
 
 def notifications_mark(notifications: QuerySet[Notification], *, is_read: bool) -> int:

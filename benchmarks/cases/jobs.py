@@ -15,15 +15,33 @@ from benchmarks.fleet import Fleet, seed
 from benchmarks.options import Options
 from benchmarks.outcome import Outcome, Target, database_version, rounded
 from benchmarks.scratch import Scratch
-from config_merge.models import Job, JobItem, Template
-from config_merge.services import assignment, configs, groups, job_runs, jobs, recompute
+from config_merge.models import Job, JobItem, Managed, Site, Template
+from config_merge.services import (
+    assignment,
+    configs,
+    groups,
+    job_runs,
+    jobs,
+    places,
+    recompute,
+    site_previews,
+    sites,
+)
+from config_merge.services.device_previews import device_preview
 from config_merge.services.templates import template_create
 from core.db import is_postgresql
 from devices.models import Device, DeviceGroup
 from tenancy.services import user_create
 
-# What a person does to a template in a group, in an order in which each action finds something to do.
-ACTIONS = ("assign_template", "unassign_template", "change_group", "deactivate", "activate", "delete")
+DRY = ", dry run"
+# What a person does to a fleet, in an order in which each action finds something to do.
+ACTIONS = (
+    "assign_template" + DRY, "assign_template", "unassign_template" + DRY, "unassign_template", "change_group" + DRY,
+    "change_group", "change_site" + DRY, "change_site", "change_management" + DRY, "change_management", "deactivate",
+    "activate", "delete",
+)  # fmt: skip
+# What is to manage the devices, by kind of job.
+MANAGERS = {"change_site": Managed.SITE.value, "change_management": Managed.TEMPLATES.value}
 SECONDS = 0.3
 FASTER = 5.0
 
@@ -37,22 +55,26 @@ class _Bench:
         self.person: Any = user_create(username="ops", password=None, is_superuser=True)
         self.extra = {fleet.organization.pk: _extra(fleet) for fleet in (self.many, self.few)}
         self.group = {fleet.organization.pk: _group(fleet) for fleet in (self.many, self.few)}
+        self.site = {fleet.organization.pk: _site(fleet) for fleet in (self.many, self.few)}
         recompute.drain()
 
     def job(self, action: str) -> tuple[float, float]:
         """Seconds a job takes in all, and its longest transaction."""
-        organization = self.many.organization.pk
+        organization, kind = self.many.organization.pk, action.removesuffix(DRY)
         parameters = {
             "template": str(self.extra[organization].pk),
             "group": str(self.group[organization].pk),
+            "site": str(self.site[organization].pk),
+            "managed_by": MANAGERS.get(kind),
             "force": True,
         }
         job = jobs.job_create(
-            kind=action,
+            kind=kind,
             devices=Device.objects.filter(organization_id=organization),
             organization_id=organization,
             creator=self.person,
             parameters=parameters,
+            dry_run=action != kind,
         )
         began = time.perf_counter()
         with _transactions() as lengths:
@@ -68,7 +90,7 @@ class _Bench:
         """Seconds the service of one device takes for all of the small fleet."""
         organization = self.few.organization.pk
         devices = list(Device.objects.filter(organization_id=organization))
-        call = _single(action, self.extra[organization], self.group[organization])
+        call = _single(action, self.extra[organization], self.group[organization], self.site[organization])
         began = time.perf_counter()
         for device in devices:
             call(device)
@@ -88,20 +110,43 @@ def _group(fleet: Fleet) -> DeviceGroup:
     return groups.managed_group_create(organization=fleet.organization, name="group", templates=[template])
 
 
-def _single(action: str, extra: Template, group: DeviceGroup) -> Callable[[Device], Any]:
+def _site(fleet: Fleet) -> Site:
+    site = sites.site_create(organization=fleet.organization, name="site")
+    sites.site_settings_change(site, {"ntp/server": {"value": "ntp.example"}}, version=None)
+    return site
+
+
+def _single(action: str, extra: Template, group: DeviceGroup, site: Site) -> Callable[[Device], Any]:
     def templates(device: Device) -> list[Template]:
         ids = assignment.current_ids(configs.config_of(device).pk)  # type: ignore[union-attr]
         found = Template.objects.in_bulk(ids)
         return [found[pk] for pk in ids]
 
+    def without(device: Device) -> list[Template]:
+        return [each for each in templates(device) if each.pk != extra.pk]
+
+    by = MANAGERS["change_site"]
     calls: dict[str, Callable[[Device], Any]] = {
+        "assign_template" + DRY: lambda device: device_preview(
+            device, {"config": {"templates": [*templates(device), extra]}}
+        ),
         "assign_template": lambda device: configs.managed_device_update(
             device, config={"templates": [*templates(device), extra]}
         ),
-        "unassign_template": lambda device: configs.managed_device_update(
-            device, config={"templates": [each for each in templates(device) if each.pk != extra.pk]}
+        "unassign_template" + DRY: lambda device: device_preview(
+            device, {"config": {"templates": without(device)}}
         ),
+        "unassign_template": lambda device: configs.managed_device_update(
+            device, config={"templates": without(device)}
+        ),
+        "change_group" + DRY: lambda device: device_preview(device, {"group": group}),
         "change_group": lambda device: configs.managed_device_update(device, group=group),
+        "change_site" + DRY: lambda device: site_previews.placement_preview(device, site=site, managed_by=by),
+        "change_site": lambda device: places.placement_change(device, site=site, managed_by=by),
+        "change_management" + DRY: lambda device: site_previews.placement_preview(
+            device, managed_by=MANAGERS["change_management"]
+        ),
+        "change_management": lambda device: places.device_manage(device, by=MANAGERS["change_management"]),
         "deactivate": configs.device_deactivate,
         "activate": configs.device_activate,
         "delete": lambda device: configs.device_delete(device, force=True),

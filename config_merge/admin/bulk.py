@@ -1,7 +1,8 @@
 """What can be done to many devices at once: ask first, then say what was done and what was not.
 
 Invariant: each device goes through its service by itself, with its own permission, so one refusal stops no other. More
-devices than a request may take, templates, and what shall only be tried are jobs, whose pages say what became of each.
+devices than a request may take, templates, sites, and what shall only be tried are jobs, whose pages say what became of
+each.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from unfold.decorators import action
 
-from config_merge.admin.bulk_forms import Bulk, GroupChoice, TemplateChoice
+from config_merge.admin.bulk_forms import Bulk, GroupChoice, ManagementChoice, SiteChoice, TemplateChoice
 from config_merge.admin.device_pages import DevicePages
 from config_merge.models import Job
 from config_merge.services import configs, jobs
@@ -32,8 +33,8 @@ class DeviceActions(DevicePages):
     """Adds the actions to the device list."""
 
     actions = (
-        "move_selected", "assign_selected", "unassign_selected", "deactivate_selected", "activate_selected",
-        "delete_retired",
+        "move_selected", "assign_selected", "unassign_selected", "place_selected", "leave_selected",
+        "manage_selected", "deactivate_selected", "activate_selected", "delete_retired",
     )  # fmt: skip
 
     def get_actions(self, request: HttpRequest) -> Any:
@@ -89,6 +90,43 @@ class DeviceActions(DevicePages):
             messages.error(request, "Choose one of the templates offered.")
             return None
         chosen = {"template": str(form.cleaned_data["template"].pk)} if form.is_bound else {}
+        return self._bulk(request, queryset, kind=kind, verb=verb, text=text, form=form, parameters=chosen)
+
+    @action(description="Put into a site", permissions=["change"])
+    def place_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
+        """Put the selected devices into a site, or move them to it."""
+        form = SiteChoice(_posted(request), user=request.user)
+        text = "Their own settings stay with them. They are managed as before unless said."
+        return self._site_bulk(
+            request, queryset, kind=Job.Kind.CHANGE_SITE, form=form, verb="move", text=text
+        )
+
+    @action(description="Take out of their sites", permissions=["change"])
+    def leave_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
+        """Take the selected devices out of their sites."""
+        return self._bulk(
+            request, queryset, kind=Job.Kind.CHANGE_SITE, verb="take out", parameters={"site": None},
+            text="Their own settings and serial numbers go, and templates make their configurations.",
+        )  # fmt: skip
+
+    @action(description="Change what manages them", permissions=["change"])
+    def manage_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
+        """Let the configurations of the selected devices come from their sites or from templates."""
+        form = ManagementChoice(_posted(request))
+        text = "What the other says stays stored. A site manages only devices that are in one."
+        return self._site_bulk(
+            request, queryset, kind=Job.Kind.CHANGE_MANAGEMENT, form=form, verb="change", text=text
+        )
+
+    def _site_bulk(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], *,
+        kind: str, form: SiteChoice | ManagementChoice, verb: str, text: str,
+    ) -> HttpResponse | None:  # fmt: skip
+        if form.is_bound and not form.is_valid():
+            wrong = [str(error) for name in ("managed_by", "site") for error in form.errors.get(name, ())]
+            messages.error(request, " ".join(wrong) or "The reason is too long.")
+            return None
+        chosen = form.parameters() if form.is_bound else {}
         return self._bulk(request, queryset, kind=kind, verb=verb, text=text, form=form, parameters=chosen)
 
     @action(description="Deactivate", permissions=["change"])
@@ -246,7 +284,7 @@ class DeviceActions(DevicePages):
             "more": max(total - len(shown), 0),
             "back": request.get_full_path(),
             "button": verb.capitalize(),
-            "danger": verb in ("deactivate", "delete"),
+            "danger": verb in ("take out", "deactivate", "delete"),
         }
         return self.page(request, "admin/tenancy/confirm.html", text=text, hidden=hidden, **context)
 

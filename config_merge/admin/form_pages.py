@@ -26,7 +26,7 @@ from config_merge.hiding import Secrecy, secret_variables, texts_at, value_hidde
 from config_merge.models import Backend, Config, Template
 from config_merge.queries import templates_visible_to
 from config_merge.services import assignment, configs
-from config_merge.services.preview import device_preview
+from config_merge.services.device_previews import device_preview
 from core.errors import MusterError
 from core.redaction import is_secret_name, secrets_in
 from devices.models import Device, DeviceGroup, FleetSettings

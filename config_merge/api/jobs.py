@@ -15,8 +15,14 @@ from rest_framework.response import Response
 
 from config_merge.api.filters import DeviceFilter
 from config_merge.api.previews import PreviewSerializer
-from config_merge.models import Job, JobItem, Template
-from config_merge.queries import job_progress, job_results, jobs_visible_to, templates_visible_to
+from config_merge.models import Job, JobItem, Managed, Site, Template
+from config_merge.queries import (
+    job_progress,
+    job_results,
+    jobs_visible_to,
+    sites_visible_to,
+    templates_visible_to,
+)
 from config_merge.services import job_previews, jobs
 from config_merge.services.job_actions import right_for
 from core.clock import now
@@ -35,6 +41,7 @@ MOST_IDS = 10_000
 BATCHES = [choice for choice in Job.Kind.choices if choice[0] != Job.Kind.PREVIEW]
 
 
+SITELESS = "Templates manage the devices that leave their site."
 IDLE = "This leaves no device out; say what it shall be, or do not say it."
 
 
@@ -63,8 +70,9 @@ class DeviceFilterField(serializers.Field[Any, Any, Any, Any]):
 class JobRequestSerializer(serializers.Serializer[Any]):
     """What to do to which devices: `devices` (ids) or `filter`; `organization` when they could be of several.
 
-    `change_group` needs `group` (null takes devices out of theirs), `assign_template` and `unassign_template` need
-    `template`, `delete` takes `force`. With `dry_run` each result says what would happen.
+    `change_group` needs `group` and `change_site` needs `site` (null takes devices out of theirs), `assign_template`
+    and `unassign_template` need `template`, `change_management` needs `managed_by`, which `change_site` takes, too;
+    `delete` takes `force`. With `dry_run` each result says what would happen.
     """
 
     action = serializers.ChoiceField(choices=BATCHES)
@@ -82,6 +90,10 @@ class JobRequestSerializer(serializers.Serializer[Any]):
         queryset=DeviceGroup.objects.all(), visible=groups_visible_to, required=False, allow_null=True
     )
     template = VisibleField(queryset=Template.objects.all(), visible=templates_visible_to, required=False)
+    site = VisibleField(
+        queryset=Site.objects.all(), visible=sites_visible_to, required=False, allow_null=True
+    )
+    managed_by = serializers.ChoiceField(choices=Managed.choices, required=False)
     force = serializers.BooleanField(required=False, default=False)
     dry_run = serializers.BooleanField(required=False, default=False)
     reason = serializers.CharField(required=False, allow_blank=True, max_length=256, default="")
@@ -94,9 +106,13 @@ class JobRequestSerializer(serializers.Serializer[Any]):
             Job.Kind.CHANGE_GROUP: "group",
             Job.Kind.ASSIGN_TEMPLATE: "template",
             Job.Kind.UNASSIGN_TEMPLATE: "template",
+            Job.Kind.CHANGE_SITE: "site",
+            Job.Kind.CHANGE_MANAGEMENT: "managed_by",
         }.get(attrs["action"])
         if needed and needed not in attrs:
             raise serializers.ValidationError({needed: "This field is required."})
+        if attrs["action"] == Job.Kind.CHANGE_SITE and attrs["site"] is None and "managed_by" in attrs:
+            raise serializers.ValidationError({"managed_by": SITELESS})
         return attrs
 
 
@@ -106,6 +122,10 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     action = serializers.ChoiceField(choices=Job.Kind.choices, source="kind")
     group = serializers.UUIDField(source="parameters.group", default=None, allow_null=True)
     template = serializers.UUIDField(source="parameters.template", default=None, allow_null=True)
+    site = serializers.UUIDField(source="parameters.site", default=None, allow_null=True)
+    managed_by = serializers.ChoiceField(
+        choices=Managed.choices, source="parameters.managed_by", default=None, allow_null=True
+    )
     force = serializers.BooleanField(source="parameters.force", default=False)
     done = serializers.IntegerField()
     failed = serializers.IntegerField()
@@ -117,8 +137,8 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         model = Job
         fields = (
             "id", "action", "organization", "state", "dry_run", "reason", "creator", "creator_name", "group",
-            "template", "force", "total", "done", "failed", "skipped", "pending", "problem", "created", "started",
-            "finished", "eta",
+            "template", "site", "managed_by", "force", "total", "done", "failed", "skipped", "pending", "problem",
+            "created", "started", "finished", "eta",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -227,6 +247,8 @@ class JobListView(_Jobs, mixins.ListModelMixin):
         parameters = {
             "group": str(sent["group"].pk) if sent.get("group") else None,
             "template": str(sent["template"].pk) if sent.get("template") else None,
+            "site": str(sent["site"].pk) if sent.get("site") else None,
+            "managed_by": sent.get("managed_by"),
             "force": sent["force"],
         }
         with worded_for(Job):
@@ -294,12 +316,13 @@ class JobListView(_Jobs, mixins.ListModelMixin):
 
 
 def _require_own(sent: Mapping[str, Any], organization_id: UUID | None) -> None:
-    """Refuse a group or a template that no device of the organization could get. Raises ValidationError."""
+    """Refuse a group, site or template that no device of the organization could get. Raises ValidationError."""
     if organization_id is None:
         return
-    group, template = sent.get("group"), sent.get("template")
-    if group is not None and group.organization_id != organization_id:
-        raise exceptions.ValidationError({"group": ["The group belongs to another organization."]})
+    for name in ("group", "site"):
+        if sent.get(name) is not None and sent[name].organization_id != organization_id:
+            raise exceptions.ValidationError({name: [f"The {name} belongs to another organization."]})
+    template = sent.get("template")
     if template is not None and template.organization_id not in (None, organization_id):
         raise exceptions.ValidationError({"template": ["The template belongs to another organization."]})
 

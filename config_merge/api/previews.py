@@ -19,6 +19,7 @@ from config_merge.api.rows import device_details_visible_to, group_rows_visible_
 from config_merge.api.serializers import DeviceDetailSerializer, GroupSerializer, TemplateSerializer
 from config_merge.models import Template
 from config_merge.services import job_previews, jobs, preview
+from config_merge.services.device_previews import device_preview
 from core.api_fields import JSONObjectField
 from devices.models import Device, DeviceGroup, FleetSettings
 from devices.queries import fleet_settings_visible_to
@@ -274,5 +275,5 @@ class DevicePreviewView(Previews):
         device = self.get_object()
         sent = self.valid(self.get_serializer(device, data=request.data, partial=True))
         with device_errors():
-            found = preview.device_preview(device, sent)
+            found = device_preview(device, sent)
         return self.told(found, of=device, organization_id=device.organization_id)

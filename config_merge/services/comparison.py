@@ -121,26 +121,17 @@ class Tally:
         """Compare one device; `now` is None when it has no configuration yet."""
         held = now.device if now else then.device
         who = Affected(then.device.pk, held.name, held.organization_id)
-        wanted = then.inputs()
-        outcome = _computed(wanted, worded=self.words_wanted)
-        if isinstance(outcome, str):
-            self.fail(who, outcome, wanted)
-        elif now is not None and _is_held(now.config, outcome.artefact):
+        found = judged(now, then, worded=self.words_wanted)
+        if found.problem:
+            self.fail(who, found.problem, found.wanted)
+        elif found.change is None:
             self.unchanged += 1
         else:
-            self._compare(who, now, wanted, outcome)
+            self._compare(who, found.wanted, found.change)
 
-    def _compare(self, who: Affected, now: Standing | None, wanted: Inputs, outcome: "_Computed") -> None:
-        current = now.inputs() if now else None
-        (old, kept), new = _current_files(now, current), outcome.artefact.files
-        if {file.path: file for file in old} == {file.path: file for file in new}:
-            self.unchanged += 1
-            return
-        problem = _refused(wanted, outcome.tree, worded=self.words_wanted)
-        if problem:
-            self.fail(who, problem, wanted)
-            return
+    def _compare(self, who: Affected, wanted: Inputs, change: "Change") -> None:
         self.changed += 1
+        current, kept, old, new = change.current, change.kept, change.old, change.new
         diff = diff_files(old, new, context=0)
         # The same change stands at another line on a device with other neighbours.
         key = hashlib.sha256(_PLACE.sub("@@", diff).encode("utf-8", "surrogatepass")).digest()
@@ -200,6 +191,45 @@ class Tally:
             ),
             failures=tuple(self.failures),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The files a device would get in place of the old; `kept` are secrets in those that may be no others' any more."""
+
+    current: Inputs | None
+    old: Sequence[File] = field(repr=False)
+    new: Sequence[File] = field(repr=False)
+    kept: frozenset[str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What would become of one device: a `problem` (which may quote secrets), a `change` of its files, or nothing."""
+
+    wanted: Inputs
+    problem: str = field(default="", repr=False)
+    change: Change | None = None
+
+
+def judged(now: Standing | None, then: Standing, *, worded: bool = True) -> Verdict:
+    """Compare what a device would get with what it gets; `now` is None when it has no configuration yet.
+
+    Without `worded` a problem is only said to be there, which is ten times as fast.
+    """
+    wanted = then.inputs()
+    outcome = _computed(wanted, worded=worded)
+    if isinstance(outcome, str):
+        return Verdict(wanted, outcome)
+    if now is not None and _is_held(now.config, outcome.artefact):
+        return Verdict(wanted)
+    current = now.inputs() if now else None
+    (old, kept), new = _current_files(now, current), outcome.artefact.files
+    if {file.path: file for file in old} == {file.path: file for file in new}:
+        return Verdict(wanted)
+    if problem := _refused(wanted, outcome.tree, worded=worded):
+        return Verdict(wanted, problem)
+    return Verdict(wanted, change=Change(current, old, new, kept))
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,8 @@ def config_create(
         context=context or {},
         config=config or {},
         managed_by=managed_by,
+        # Before it is computed: what is held is not sent.
+        hold=_hold_on(device.pk),
         stale_actor_id=actor_id,
     )
     row.full_clean(exclude=["device"])
@@ -243,7 +245,11 @@ def _create_if_useful(device: Device, wanted: dict[str, Any], *, actor_id: UUID 
     backend = wanted.get("backend", Backend.OPENWRT)
     if is_useful(wanted) or assignment.group_template_ids(device.group_id, backend=backend):
         config_create(device, actor_id=actor_id, **wanted)
-        hold_follow(device.pk)
+
+
+def _hold_on(device_id: UUID) -> str:
+    place = SiteDevice.objects.filter(device_id=device_id).defer("settings").first()
+    return place.hold if place is not None else ""
 
 
 def hold_follow(device_id: UUID) -> None:
@@ -251,8 +257,7 @@ def hold_follow(device_id: UUID) -> None:
 
     A device that is being deactivated and is held now is out at once: it will not be told, nor asked.
     """
-    place = SiteDevice.objects.filter(device_id=device_id).defer("settings").first()
-    hold = place.hold if place is not None else ""
+    hold = _hold_on(device_id)
     mine = Config.objects.filter(device_id=device_id)
     if hold and (leaving := list(mine.filter(status=Status.DEACTIVATING).values_list("pk", flat=True))):
         with telling.status_changes(leaving):

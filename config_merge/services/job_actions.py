@@ -7,9 +7,11 @@ import contextlib
 from collections.abc import Iterator
 from uuid import UUID
 
-from config_merge.models import Config, Job, Status, Template
-from config_merge.queries import templates_visible_to
-from config_merge.services import assignment, configs, preview, stale
+from config_merge.models import Config, Job, Site, SiteDevice, Status, Template
+from config_merge.queries import sites_visible_to, templates_visible_to
+from config_merge.services import assignment, configs, places, site_previews, stale
+from config_merge.services.comparison import Preview
+from config_merge.services.device_previews import device_preview
 from core.db import locked
 from core.errors import Conflict, Forbidden, MusterError, NotFound
 from devices.models import Device
@@ -26,6 +28,10 @@ IN_NO_GROUP = "The device is in no group."
 HAS_TEMPLATE = "The device has the template already."
 LACKS_TEMPLATE = "The device does not have the template."
 IS_REQUIRED = "A required template cannot be taken away."
+IN_SITE = "The device is in that site already."
+MANAGED_SO = "The device is managed so already."
+WOULD_CHANGE = "Its configuration would change."
+WOULD_STAY = "Its configuration would stay the same."
 OTHER_BACKEND = "The template is for another back end than the device's configuration."
 UNEXPECTED = "Its stored data cannot be read; the server's log says more."
 _RIGHT = {Job.Kind.DELETE: "delete", Job.Kind.ACTIVATE: "add", Job.Kind.DEACTIVATE: "add"}
@@ -52,6 +58,10 @@ def perform(job: Job, device_id: UUID, user: User | None) -> str:
             return _delete(job, device)
         case Job.Kind.CHANGE_GROUP:
             return _change_group(job, device, user)
+        case Job.Kind.CHANGE_SITE:
+            return _change_site(job, device, user)
+        case Job.Kind.CHANGE_MANAGEMENT:
+            return _change_management(job, device)
         case _:
             return _templates(job, device, user)
 
@@ -119,6 +129,56 @@ def _change_group(job: Job, device: Device, user: User | None) -> str:
     return _changed(job, device, {"group": group})
 
 
+def site_wanted(job: Job, user: User | None) -> Site | None:
+    """Return the site that devices are to be put into; None takes them out of theirs. Raises NotFound."""
+    wanted = job.parameters.get("site")
+    site = sites_visible_to(user).filter(pk=wanted).first() if wanted else None
+    if wanted and site is None:
+        raise NotFound("The site is gone.")
+    return site
+
+
+def _change_site(job: Job, device: Device, user: User | None) -> str:
+    site, by = site_wanted(job, user), job.parameters.get("managed_by") or ""
+    if not job.dry_run:
+        locked(Device.objects.filter(pk=device.pk)).values_list("pk").first()
+    here = SiteDevice.objects.filter(device_id=device.pk).values_list("site_id", flat=True).first()
+    if site is None:
+        return _leave(job, device, is_in_one=here is not None)
+    if here == site.pk and by in ("", _manager_of(device)):
+        raise Nothing(IN_SITE)
+    if job.dry_run:
+        return _told(site_previews.placement_preview(device, site=site, managed_by=by))
+    places.placement_change(device, site=site, managed_by=by, actor_id=job.creator_id)
+    return ""
+
+
+def _leave(job: Job, device: Device, *, is_in_one: bool) -> str:
+    if not is_in_one:
+        raise Nothing(places.IN_NO_SITE)
+    if job.dry_run:
+        return _told(site_previews.placement_preview(device, leave=True))
+    places.device_leave(device, actor_id=job.creator_id)
+    return ""
+
+
+def _change_management(job: Job, device: Device) -> str:
+    by = str(job.parameters.get("managed_by"))
+    if not job.dry_run:
+        locked(Device.objects.filter(pk=device.pk)).values_list("pk").first()
+    if _manager_of(device) == by:
+        raise Nothing(MANAGED_SO)
+    if job.dry_run:
+        return _told(site_previews.placement_preview(device, managed_by=by))
+    places.device_manage(device, by=by, actor_id=job.creator_id)
+    return ""
+
+
+def _manager_of(device: Device) -> str | None:
+    """Return what manages a device; None when it has no configuration yet."""
+    return Config.objects.filter(device_id=device.pk).values_list("managed_by", flat=True).first()
+
+
 def _templates(job: Job, device: Device, user: User | None) -> str:
     template = templates_visible_to(user).filter(pk=job.parameters.get("template")).first()
     if template is None:
@@ -154,9 +214,11 @@ def _changed(job: Job, device: Device, changes: dict[str, object]) -> str:
     if not job.dry_run:
         configs.managed_device_update(device, actor_id=job.creator_id, **changes)  # type: ignore[arg-type]
         return ""
-    told = preview.device_preview(device, changes)
-    if told.failed:
-        raise Forbidden(told.failures[0].message)
-    if told.changed:
-        return "Its configuration would change."
-    return "Its configuration would stay the same."
+    return _told(device_preview(device, changes))
+
+
+def _told(found: Preview) -> str:
+    """Return in words what would become of the one device of a preview. Raises Forbidden where it would fail."""
+    if found.failed:
+        raise Forbidden(found.failures[0].message)
+    return WOULD_CHANGE if found.changed else WOULD_STAY

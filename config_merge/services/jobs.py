@@ -44,7 +44,7 @@ def job_create(
 ) -> Job:
     """Ask for `kind` to be done to `devices`; they are frozen now, in one statement. Raises ValidationError.
 
-    `parameters` holds ids as text: `group`, `template`, and `force`.
+    `parameters` holds ids as text: `group`, `template`, `site`; and `managed_by`, `force`.
     """
     job = Job(
         kind=kind,

@@ -28,6 +28,9 @@ from tenancy import audit
 PLACE_FIELDS = ("serial", "inherits", "is_suspended", "is_blocked", "is_retired", "license_type")
 HOLDS = frozenset({"is_suspended", "is_blocked", "is_retired"})
 IN_NO_SITE = "The device is in no site."
+OTHER_ORGANIZATION = "The site belongs to another organization than the device."
+# Whoever gives a device a serial number takes a turn (`core.db.in_turn`).
+SERIALS = "config_merge.serials"
 
 
 def place_of(device: Device) -> SiteDevice:
@@ -89,7 +92,7 @@ def _check_serial(serial: str, *, site: Site, place: SiteDevice | None = None) -
     """Refuse a serial number that a living device of the organization has."""
     if not serial:
         raise ValidationError({"serial": "A serial number is needed."})
-    in_turn("config_merge.serials")
+    in_turn(SERIALS)
     others = SiteDevice.objects.filter(
         serial=serial, site__organization_id=site.organization_id, is_retired=False
     )
@@ -120,7 +123,7 @@ def device_join(device: Device, site: Site, *, actor_id: UUID | None = None) -> 
 
 def _check_home(device: Device, site: Site) -> None:
     if site.organization_id != device.organization_id:
-        raise ValidationError({"site": "The site belongs to another organization than the device."})
+        raise ValidationError({"site": OTHER_ORGANIZATION})
 
 
 def proposed_place(device: Device, *, site: Site | None, leave: bool = False) -> SiteDevice | None:
@@ -141,14 +144,14 @@ def proposed_place(device: Device, *, site: Site | None, leave: bool = False) ->
 def checked_place(place: SiteDevice | None) -> SiteDevice:
     """Return a place that is there. Raises ValidationError."""
     if place is None:
-        raise ValidationError({"site": "The device is in no site."})
+        raise ValidationError({"site": IN_NO_SITE})
     return place
 
 
 def checked_manager(by: str, *, place: SiteDevice | None) -> str:
     """Return what is to manage a device. Raises ValidationError when that is a site it is not in."""
     if by == Managed.SITE and place is None:
-        raise ValidationError({"managed_by": "The device is in no site."})
+        raise ValidationError({"managed_by": IN_NO_SITE})
     return by
 
 
@@ -173,7 +176,6 @@ def device_manage(device: Device, *, by: str, actor_id: UUID | None = None) -> C
     config = locked(Config.objects.filter(device_id=device.pk)).first()
     if config is None:
         config = configs.config_create(device, backend=Backend.OPENWRT, managed_by=by, actor_id=actor_id)
-        configs.hold_follow(device.pk)
     if config.managed_by != by:
         told = {"managed_by": (config.managed_by, by)}
         config.managed_by = by

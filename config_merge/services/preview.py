@@ -4,7 +4,6 @@ Invariant: nothing is written and no lock taken. What the services would refuse 
 same checks; what happens to templates and variables follows the services step by step, in memory.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,10 +11,9 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from config_merge import inputs
 from config_merge.inputs import Standing
-from config_merge.models import Backend, Config, ConfigTemplate, GroupTemplate, Template
-from config_merge.services import assignment, configs, groups, templates
+from config_merge.models import Config, ConfigTemplate, GroupTemplate, Template
+from config_merge.services import assignment, groups, templates
 from config_merge.services.comparison import (
     Affected,
     DiffGroup,
@@ -28,7 +26,7 @@ from config_merge.services.comparison import (
 )
 from core.errors import MusterError
 from devices import services as inventory
-from devices.models import Device, DeviceGroup, FleetSettings
+from devices.models import DeviceGroup, FleetSettings
 
 __all__ = [
     "Affected",
@@ -36,7 +34,6 @@ __all__ = [
     "Failure",
     "Preview",
     "TooMany",
-    "device_preview",
     "group_preview",
     "organization_variables_preview",
     "template_preview",
@@ -194,118 +191,4 @@ def organization_variables_preview(
         lambda now: replace(now, organization=row.context),
         limit=limit,
         progress=progress,
-    )
-
-
-# --- one device -------------------------------------------------------------------------------------------------------
-
-
-def device_preview(
-    device: Device,
-    changes: Mapping[str, Any],
-    *,
-    limit: int | None = None,
-    progress: Progress | None = None,
-) -> Preview:
-    """Return what a change of a device does to it; `config` in `changes` holds the keywords of `config_update`.
-
-    Raises as `managed_device_update` does, but a merged configuration that is invalid is a failure of the preview.
-    """
-    fields = dict(changes)
-    wanted = dict(fields.pop("config", None) or {})
-    row, before = inventory.proposed_device(device, fields)
-    config = Config.objects.filter(device_id=row.pk).first()
-    tally = Tally()
-    if config is None:
-        with configs.config_errors():
-            then = _created(row, wanted, joined="group" in fields)
-        if then is not None:
-            tally.add(None, then)
-        else:
-            tally.unchanged += 1
-    else:
-        (now,) = inputs.standings([config])
-        with configs.config_errors():
-            then = _updated(now, row, before, wanted)
-        tally.add(now, then)
-    if progress is not None:
-        progress(1)
-    return tally.result()
-
-
-def _created(device: Device, wanted: Mapping[str, Any], *, joined: bool) -> Standing | None:
-    """Return the configuration the change would give a device that has none (`configs.config_create`)."""
-    backend = wanted.get("backend", Backend.OPENWRT)
-    useful = backend != Backend.OPENWRT or any(wanted.get(key) for key in ("templates", "context", "config"))
-    if not (wanted or joined):
-        return None
-    if not useful and not assignment.group_template_ids(device.group_id, backend=backend):
-        return None
-    config = Config(
-        device=device,
-        backend=backend,
-        context=wanted.get("context") or {},
-        config=wanted.get("config") or {},
-    )
-    config.full_clean(exclude=["device"])
-    chosen = list(wanted.get("templates") or ())
-    configs.check_templates(device, chosen)
-    ids = assignment.starting_ids(device, backend=backend, chosen=[template.pk for template in chosen])
-    return standing_of(config, device, ids)
-
-
-def _updated(now: Standing, device: Device, before: Device, wanted: Mapping[str, Any]) -> Standing:
-    """Return the configuration after `configs.managed_device_update`."""
-    config = copy.copy(now.config)
-    config.device = device
-    ids = [template.pk for template in now.templates]
-    if device.organization_id != before.organization_id:
-        joined = assignment.group_template_ids(device.group_id, backend=config.backend)
-        ids = assignment.with_required(device, backend=config.backend, template_ids=joined)
-    elif device.group_id != before.group_id:
-        ids = _swapped(config, ids, old_group=before.group_id, device=device)
-        ids = assignment.with_required(device, backend=config.backend, template_ids=ids)
-    if wanted:
-        ids = _configured(config, device, ids, wanted)
-    return standing_of(config, device, ids)
-
-
-def _swapped(config: Config, ids: Sequence[UUID], *, old_group: UUID | None, device: Device) -> list[UUID]:
-    return assignment.swap_group(
-        ids,
-        old=assignment.group_template_ids(old_group, backend=config.backend),
-        new=assignment.group_template_ids(device.group_id, backend=config.backend),
-    )
-
-
-def _configured(config: Config, device: Device, ids: Sequence[UUID], wanted: Mapping[str, Any]) -> list[UUID]:
-    """Put the changes into `config`; returns its templates (`configs.config_update`)."""
-    old_backend = config.backend
-    chosen: Sequence[Template] | None = wanted.get("templates")
-    for name, value in wanted.items():
-        if name != "templates":
-            setattr(config, name, value)
-    config.full_clean(exclude=["device"])
-    if config.backend != old_backend:
-        ids = assignment.swap_group(
-            ids,
-            old=assignment.group_template_ids(device.group_id, backend=old_backend),
-            new=assignment.group_template_ids(device.group_id, backend=config.backend),
-        )
-    if chosen is not None:
-        configs.check_templates(device, chosen)
-        ids = [template.pk for template in chosen]
-    return assignment.with_required(device, backend=config.backend, template_ids=ids)
-
-
-def standing_of(config: Config, device: Device, template_ids: Sequence[UUID]) -> Standing:
-    """Return the rows a configuration with these templates would be made of."""
-    found = Template.objects.in_bulk(list(template_ids))
-    fleet = FleetSettings.objects.filter(pk=device.organization_id).first()
-    return Standing(
-        config=config,
-        device=device,
-        templates=tuple(found[pk] for pk in template_ids if pk in found),
-        organization=fleet.context if fleet else {},
-        group=device.group,
     )

@@ -26,7 +26,7 @@ from core.crypto import equal_tokens
 from core.db import bulk_insert, bulk_set, locked
 from core.ids import uuids
 from tenancy.models import Notification
-from tenancy.services import notify
+from tenancy.services import notice, notify_all
 
 WRITTEN = ("status", "error_reason", "problem", "computed_generation")
 ISSUED = (*WRITTEN, "checksum", "revision_id", "revision_number", "modified")
@@ -55,8 +55,8 @@ def store_and_tell(computations: Sequence[Computation]) -> None:
     well = Config.objects.filter(pk__in=failed, problem="").select_related("device")
     news = list(well.only("pk", "device__name", "device__organization_id")) if failed else []
     store(computations)
-    for config in news:
-        notify(
+    notify_all(
+        notice(
             organization_id=config.device.organization_id,
             kind="config_problem",
             level=Notification.Level.ERROR,
@@ -64,6 +64,8 @@ def store_and_tell(computations: Sequence[Computation]) -> None:
             target_id=config.device_id,
             message=f"The configuration of {config.device.name} cannot be computed.",
         )
+        for config in news
+    )
 
 
 @dataclass(slots=True)

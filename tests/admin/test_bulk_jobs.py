@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from config_merge.models import Job, JobItem
-from config_merge.services import job_runs
+from config_merge.models import Job, JobItem, Managed, SiteDevice
+from config_merge.services import configs, job_runs, places, sites
 from devices.models import Device
 from tenancy.models import AuditEvent, Organization
 from tests import factories
@@ -63,6 +63,56 @@ def test_a_template_is_assigned_and_taken_away_by_jobs(
     ask(operator, "unassign_selected", [first], template=str(template.pk))
     ran()
     assert "Lan" not in templates_of(first) and "Lan" in templates_of(second)
+
+
+def test_devices_are_put_into_a_site_and_out_of_it_by_jobs(
+    operator: Client, org: Organization, other: Organization
+) -> None:
+    first, second = factories.configured(org), factories.device(org)
+    foreign = factories.configured(other)
+    site = sites.site_create(organization=org, name="Vilnius")
+    secret = sites.site_create(organization=other, name="hidden-site")
+    asked = ask(operator, "place_selected", [first, second, foreign], confirmed=None).content.decode()
+    assert "Move 2 devices?" in asked and "Vilnius (Alpha)" in asked and "hidden-site" not in asked
+    for wrong in (
+        {"site": str(secret.pk)},
+        {"site": "garbage"},
+        {"managed_by": "chance", "site": str(site.pk)},
+    ):
+        assert "Select a valid choice" in messages_of(ask(operator, "place_selected", [first], **wrong))
+    assert "This field is required" in messages_of(ask(operator, "place_selected", [first]))
+    assert not Job.objects.exists()
+    chosen = {"site": str(site.pk), "managed_by": "site", "reason": "opening"}
+    answer = ask(operator, "place_selected", [first, second, foreign], **chosen)
+    job = ran()
+    assert answer.status_code == 302 and answer.url == page("config_merge_job_change", job.pk)
+    assert (job.kind, job.total, job.reason) == ("change_site", 2, "opening")
+    managed = SiteDevice.objects.filter(site=site, device__config__managed_by=Managed.SITE)
+    assert set(managed.values_list("device_id", flat=True)) == {first.pk, second.pk}
+    Job.objects.all().delete()
+    asked = ask(operator, "leave_selected", [first], confirmed=None).content.decode()
+    assert "Take out 1 device?" in asked and "own settings and serial numbers go" in asked
+    ask(operator, "leave_selected", [first])
+    ran()
+    assert not SiteDevice.objects.filter(device=first).exists()
+    assert factories.config_of(first).managed_by == Managed.TEMPLATES
+
+
+def test_what_manages_devices_is_changed_by_a_job(operator: Client, org: Organization) -> None:
+    inside, outside = factories.configured(org, name="inside"), factories.configured(org, name="outside")
+    out = factories.configured(org, name="out")
+    configs.device_deactivate(out)
+    site = sites.site_create(organization=org, name="Vilnius")
+    places.placement_change(inside, site=site)
+    asked = ask(operator, "manage_selected", [inside], confirmed=None).content.decode()
+    assert "Change 1 device?" in asked and "Site settings" in asked
+    assert "This field is required" in messages_of(ask(operator, "manage_selected", [inside]))
+    ask(operator, "manage_selected", [inside, outside, out], managed_by="site")
+    ran()
+    assert dict(JobItem.objects.values_list("name", "message")) == {
+        "inside": "", "outside": "The device is in no site.", "out": "The device is deactivated."
+    }  # fmt: skip
+    assert factories.config_of(inside).managed_by == Managed.SITE
 
 
 def test_what_is_only_tried_changes_nothing(operator: Client, org: Organization) -> None:

@@ -33,7 +33,10 @@ from tests import factories
 
 pytestmark = pytest.mark.django_db
 OPENWISP = "netjsonconfig.OpenWisp"
-KINDS = ("activate", "deactivate", "delete", "change_group", "assign_template", "unassign_template")
+KINDS = (
+    "activate", "deactivate", "delete", "change_site", "change_management", "change_group", "assign_template",
+    "unassign_template",
+)  # fmt: skip
 World = dict[str, Any]
 
 
@@ -68,7 +71,13 @@ def world(db: None) -> World:
         "empty": factories.group(org, name="empty"),
         "foreign": factories.group(other, name="foreign"),
     }
-    site = sites.site_create(organization=org, name="site")
+    site = sites.site_create(organization=org, name="site", context={"zone": "Europe/Rome"})
+    sites.site_settings_change(site, {"ntp/server": {"value": "ntp.one"}}, version=None)
+    places_to_be = {
+        "site": site,
+        "other": sites.site_create(organization=org, name="other", context={"zone": "nowhere"}),
+        "foreign": sites.site_create(organization=other, name="site"),
+    }
     made = {
         "bare": factories.device(org, name="bare", config={}),
         "own": factories.configured(org, name="own"),
@@ -83,6 +92,10 @@ def world(db: None) -> World:
         "sited": factories.configured(org, name="sited"),
         "suspended": factories.configured(org, name="suspended"),
         "retired": factories.configured(org, name="retired"),
+        "guest": factories.device(org, name="guest", config={"templates": [named["zone"]]}),
+        "blocked": factories.device(org, name="blocked"),
+        "inside": factories.configured(org, name="inside"),
+        "unplaced": factories.configured(org, name="unplaced"),
         "alien": factories.configured(other, name="alien"),
     }
     for name in ("own", "out", "sited", "suspended"):
@@ -91,9 +104,17 @@ def world(db: None) -> World:
         place = places.device_join(made[name], site)
         places.place_update(place, serial=f"S{number}")
     places.device_manage(made["sited"], by=Managed.SITE)
+    for name in ("guest", "blocked", "inside"):
+        places.device_join(made[name], site)
+    places.placement_change(made["blocked"], is_blocked=True)
+    places.device_manage(made["inside"], by=Managed.SITE)
+    own = {"ntp/pool": {"value": "own", "origin": "device"}}
+    places.place_settings_change(places.place_of(made["sited"]), own, version=None)
+    # Managed by a site and in none, as it is left when a site takes its devices along.
+    Config.objects.filter(device=made["unplaced"]).update(managed_by=Managed.SITE)
     places.placement_change(made["suspended"], is_suspended=True)
     places.placement_change(made["retired"], is_retired=True)
-    for name in ("out", "leaving", "unseen"):
+    for name in ("out", "leaving", "unseen", "inside"):
         configs.device_deactivate(made[name])
     _applied(made["out"])
     addresses_set(made["own"].pk, last_ip="192.0.2.1", management_ip="10.0.0.1")
@@ -103,6 +124,8 @@ def world(db: None) -> World:
         "org": org,
         "devices": {name: device.pk for name, device in made.items()} | {"gone": uuid4()},
         "templates": {name: str(row.pk) for name, row in named.items()} | {"gone": str(uuid4())},
+        "sites": {name: str(row.pk) for name, row in places_to_be.items()}
+        | {"none": None, "gone": str(uuid4())},
         "groups": {name: str(row.pk) for name, row in groups.items()} | {"none": None, "gone": str(uuid4())},
         "users": {
             "operator": factories.user("operator", role=Role.OPERATOR, organization=org),
@@ -116,6 +139,7 @@ def world(db: None) -> World:
 _UNTOLD = {
     "id", "created", "modified", "at", "config_id", "revision_id", "job_id", "started", "finished", "due", "due_at",
     "deadline", "finished_at", "artefact", "lease", "lease_until", "target_id", "seal", "sequence", "body", "number",
+    "version",
 }  # fmt: skip
 
 
@@ -184,6 +208,8 @@ def _asked(world: World, asked: Asked) -> Job:
         parameters={
             "template": world["templates"][asked["template"]],
             "group": world["groups"][asked["group"]],
+            "site": world["sites"][asked["site"]],
+            "managed_by": asked["managed_by"],
             "force": asked["force"],
         },
     )
@@ -213,18 +239,21 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 NAMES = (
     "bare", "own", "grouped", "member", "holder", "wrong", "wisp", "out", "leaving", "unseen", "sited", "suspended",
-    "retired", "alien", "gone",
+    "retired", "guest", "blocked", "inside", "unplaced", "alien", "gone",
 )  # fmt: skip
 TEMPLATES = ("required", "default", "zone", "plain", "first", "second", "wisp", "foreign", "gone")
 GROUPS = ("one", "two", "empty", "foreign", "none", "gone")
+SITES = ("site", "other", "foreign", "none", "gone")
 JOBS = st.fixed_dictionaries(
     {
         "kind": st.sampled_from(KINDS),
         "devices": st.lists(st.sampled_from(NAMES), min_size=1, unique=True).map(sorted),
         "template": st.sampled_from(TEMPLATES),
         "group": st.sampled_from(GROUPS),
+        "site": st.sampled_from(SITES),
+        "managed_by": st.sampled_from((*Managed.values, None)),
         "force": st.booleans(),
-        "dry_run": st.integers(0, 7).map(lambda number: number == 0),
+        "dry_run": st.integers(0, 2).map(lambda number: number == 0),
         "user": st.sampled_from(("operator", "operator", "operator", "root", "viewer")),
         "spans": st.booleans(),
     }
@@ -244,6 +273,7 @@ def test_many_at_once_are_what_one_after_the_other_would_be(
 def plainly(kind: str, *, template: str = "plain", group: str = "one", **options: Any) -> Asked:
     """A job over all devices."""
     fixed = {"force": False, "dry_run": False, "user": "operator", "spans": False}
+    fixed |= {"site": "other", "managed_by": Managed.SITE.value}
     return {"kind": kind, "devices": list(NAMES), "template": template, "group": group, **fixed, **options}
 
 
@@ -261,8 +291,14 @@ def test_every_kind_over_devices_in_all_conditions(
 @pytest.mark.parametrize(
     "options",
     [{"kind": kind, "template": name} for kind in KINDS[-2:] for name in TEMPLATES]
-    + [{"kind": "change_group", "group": name} for name in GROUPS],
-    ids=lambda options: "-".join(options.values()),
+    + [{"kind": "change_group", "group": name} for name in GROUPS]
+    + [
+        {"kind": "change_site", "site": name, "managed_by": by}
+        for name in SITES
+        for by in (*Managed.values, None)
+    ]
+    + [{"kind": "change_management", "managed_by": by} for by in Managed.values],
+    ids=lambda options: "-".join(map(str, options.values())),
 )
 def test_every_template_and_every_group(
     world: World, one_by_one: Callable[..., Any], options: dict[str, Any]
@@ -271,11 +307,14 @@ def test_every_template_and_every_group(
     together, alone = carried_out(world, asked), one_by_one(world, asked)
     assert together == alone
     assert together["webhooks"] or "done" not in str(together["items"])
+    rehearsed = [plainly(**options, dry_run=True)]
+    assert carried_out(world, rehearsed) == one_by_one(world, rehearsed)
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_in_order_is_not_done_one_by_one(
-    world: World, monkeypatch: pytest.MonkeyPatch, kind: str
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str, dry_run: bool
 ) -> None:
     single: list[UUID] = []
     perform = job_runs.job_actions.perform
@@ -285,7 +324,7 @@ def test_what_is_in_order_is_not_done_one_by_one(
         return perform(job, device_id, user)
 
     monkeypatch.setattr(job_runs.job_actions, "perform", counted)
-    asked = plainly(kind, template="zone", group="one", force=True)
+    asked = plainly(kind, template="zone", group="one", force=True, dry_run=dry_run)
     job = _asked(world, asked)
     _ran(job)
     failed = set(
@@ -350,6 +389,7 @@ def _fleet(size: int) -> World:
     group = factories.group(
         made.organization, name="group", templates=[factories.template(made.organization)]
     )
+    site = sites.site_create(organization=made.organization, name="site")
     # Each device comes from a group of its own organization's, one of two.
     old = [factories.group(made.organization, name=f"old-{number}") for number in range(2)]
     for number, member in enumerate(made.members):
@@ -360,15 +400,16 @@ def _fleet(size: int) -> World:
         "devices": {member.name: member.id for member in made.members},
         "templates": {"more": str(template.pk)},
         "groups": {"group": str(group.pk)},
+        "sites": {"site": str(site.pk), "none": None},
         "users": {"root": factories.superuser()},
     }
 
 
-def _statements(world: World, kind: str) -> list[str]:
+def _statements(world: World, kind: str, **options: Any) -> list[str]:
     names = list(world["devices"])
     asked = {
         "kind": kind, "devices": names, "template": "more", "group": "group", "force": True, "dry_run": False,
-        "user": "root", "spans": False,
+        "user": "root", "spans": False, "site": "site", "managed_by": "site", **options,
     }  # fmt: skip
     job = _asked(world, asked)
     items = list(JobItem.objects.filter(job=job).order_by("pk"))
@@ -386,6 +427,19 @@ def test_statements_do_not_grow_with_the_devices(is_told: bool) -> None:
             factories.webhook(world["org"])
     # Who wants to be told is looked up once a second.
     webhooks.subscriptions.hold(webhooks.subscriptions.wanted(), seconds=600)
-    for kind in ("assign_template", "unassign_template", "change_group", "deactivate", "activate", "delete"):
-        few, many = (_statements(world, kind) for world in worlds)
-        assert len(few) == len(many) < 80, kind
+    for kind, options in (
+        ("assign_template", {}),
+        ("unassign_template", {}),
+        ("change_group", {}),
+        ("change_site", {}),
+        ("change_management", {"managed_by": "templates"}),
+        ("change_site", {"site": "none"}),
+        ("deactivate", {}),
+        ("activate", {}),
+        ("delete", {}),
+    ):
+        for dry_run in (True, False):
+            few, many = (_statements(world, kind, dry_run=dry_run, **options) for world in worlds)
+            assert len(few) == len(many) < 80, kind
+            writes = [sql for sql in many if sql.startswith(("INSERT", "UPDATE", "DELETE"))]
+            assert (len(writes) == 1) == dry_run, kind

@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError, connection, connections
 from django.test.utils import CaptureQueriesContext
 
-from config_merge.models import Config, ConfigRevision, ConfigTemplate, Job, JobItem
+from config_merge.models import Config, ConfigRevision, ConfigTemplate, Job, JobItem, Managed, SiteDevice
 from config_merge.services import (
     configs,
     job_actions,
@@ -16,8 +16,10 @@ from config_merge.services import (
     job_runs,
     job_sets,
     jobs,
+    places,
     preview,
     recompute,
+    sites,
     templates,
 )
 from core.clock import now
@@ -93,8 +95,12 @@ def test_a_job_does_each_of_its_devices_and_says_what_became_of_them(org: Any, p
 
 
 @pytest.mark.parametrize(
-    "kind", ["activate", "deactivate", "delete", "change_group", "assign_template", "unassign_template"]
-)
+    "kind",
+    [
+        "activate", "deactivate", "delete", "change_group", "assign_template", "unassign_template", "change_site",
+        "change_management",
+    ],
+)  # fmt: skip
 def test_every_kind_of_job_works_and_its_dry_run_changes_nothing(org: Any, person: Any, kind: str) -> None:
     template = factories.template(org, config={"general": {"timezone": "Europe/Rome"}})
     group = factories.group(org, context={"a": "b"})
@@ -102,9 +108,14 @@ def test_every_kind_of_job_works_and_its_dry_run_changes_nothing(org: Any, perso
     device = factories.configured(
         org, name="one", config={"config": factories.interface(), "templates": held}
     )
+    site = sites.site_create(organization=org, name="site")
     if kind == "activate":
         configs.device_deactivate(device)
-    parameters = {"group": str(group.pk), "template": str(template.pk), "force": True}
+    if kind == "change_management":
+        places.device_join(device, site)
+    parameters = {
+        "group": str(group.pk), "template": str(template.pk), "force": True, "site": str(site.pk), "managed_by": "site",
+    }  # fmt: skip
     before = (
         list(Device.objects.values()),
         list(Config.objects.values()),
@@ -124,6 +135,9 @@ def test_every_kind_of_job_works_and_its_dry_run_changes_nothing(org: Any, perso
     assert device.is_deactivated == (kind == "deactivate")
     assert (device.group == group) == (kind == "change_group")
     assert ConfigTemplate.objects.filter(template=template).exists() == (kind == "assign_template")
+    into_site = kind in ("change_site", "change_management")
+    assert SiteDevice.objects.filter(device=device, site=site).exists() == into_site
+    assert (factories.config_of(device).managed_by == Managed.SITE) == into_site
     again = ran(asked(person, kind, [device], parameters=parameters))
     assert outcomes(again)["one"][0] == "skipped"
 
@@ -271,10 +285,15 @@ def test_a_batch_is_asked_for_watched_and_read_over_rest(operator: Api, org: Any
         ({"action": "change_group", "filter": {}}, "group"),
         ({"action": "assign_template", "filter": {}}, "template"),
         ({"action": "assign_template", "filter": {}, "template": None}, "template"),
+        ({"action": "change_site", "filter": {}}, "site"),
+        ({"action": "change_site", "filter": {}, "site": None, "managed_by": "site"}, "managed_by"),
+        ({"action": "change_site", "filter": {}, "site": "x"}, "site"),
+        ({"action": "change_management", "filter": {}}, "managed_by"),
+        ({"action": "change_management", "filter": {}, "managed_by": "chance"}, "managed_by"),
         ({"action": "deactivate", "filter": {}, "reason": "x" * 257}, "reason"),
         ({"action": "deactivate", "filter": {}, "reason": "\x00"}, "reason"),
     ],
-    ids=range(17),
+    ids=range(22),
 )  # fmt: skip
 def test_a_batch_that_makes_no_sense_is_refused_at_its_field(
     operator: Api, org: Any, sent: Any, key: str
@@ -308,6 +327,9 @@ def test_members_ask_for_devices_of_one_organization_superusers_for_any(org: Any
     group = factories.group(other)
     clash = {"action": "change_group", "filter": {"organization": str(org.pk)}, "group": str(group.pk)}
     assert list(root.post("batch/", clash).json()) == ["group"]
+    site = sites.site_create(organization=other, name="site")
+    clash = {"action": "change_site", "filter": {"organization": str(org.pk)}, "site": str(site.pk)}
+    assert list(root.post("batch/", clash).json()) == ["site"]
 
 
 def test_lists_of_jobs_and_results_cost_the_same_however_long(
@@ -583,8 +605,18 @@ def test_jobs_over_the_same_devices_and_an_edit_of_the_fleet_do_not_lock_each_ot
     more = factories.template(org, config={"general": {"description": "more"}})
     group = factories.group(org, templates=[factories.template(org)])
     devices = [factories.configured(org) for _ in range(30)]
-    kinds = ("deactivate", "assign_template", "change_group", "activate", "delete")
-    parameters = {"template": str(more.pk), "group": str(group.pk)}
+    site = sites.site_create(organization=org, name="site")
+    for device in devices[:10]:
+        places.device_join(device, site)
+    kinds = (
+        "deactivate", "assign_template", "change_group", "change_site", "change_management", "activate", "delete",
+    )  # fmt: skip
+    parameters = {
+        "template": str(more.pk),
+        "group": str(group.pk),
+        "site": str(site.pk),
+        "managed_by": "site",
+    }
     chosen = [asked(person, kind, devices, parameters=parameters) for kind in kinds]
     together, broken = threading.Barrier(len(chosen) + 1), []
 
@@ -598,6 +630,7 @@ def test_jobs_over_the_same_devices_and_an_edit_of_the_fleet_do_not_lock_each_ot
         try:
             for number in range(5):
                 templates.template_update(default, config={"general": {"description": f"{number}"}})
+                sites.site_settings_change(site, {"ntp/server": {"value": f"ntp.{number}"}}, version=None)
         except OperationalError as error:
             broken.append(error)
         connections.close_all()

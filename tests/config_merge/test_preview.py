@@ -11,9 +11,20 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from config_merge.engine import diff_files, validate
-from config_merge.models import Config, Template
+from config_merge.models import Config, Managed, Template
 from config_merge.queries import files_in
-from config_merge.services import comparison, configs, groups, preview, recompute, templates
+from config_merge.services import (
+    comparison,
+    configs,
+    groups,
+    places,
+    preview,
+    recompute,
+    site_previews,
+    sites,
+    templates,
+)
+from config_merge.services.device_previews import device_preview
 from core.errors import Forbidden
 from devices import services as inventory
 from devices.models import Device, DeviceGroup, FleetSettings
@@ -175,7 +186,7 @@ def test_what_the_renderer_refuses_is_told_in_the_words_of_an_edit(org: Any) -> 
     factories.template(org, config=config, default=True, default_values={"lan": "10.0.0.1"})
     device = factories.configured(org)
     wrong = {"config": {"context": {"lan": "not-an-address"}}}
-    (failure,) = preview.device_preview(device, wrong).failures
+    (failure,) = device_preview(device, wrong).failures
     with pytest.raises(ValidationError) as edit:
         configs.managed_device_update(Device.objects.get(pk=device.pk), **wrong)
     assert failure.message in str(edit.value) or failure.message in edit.value.messages
@@ -296,7 +307,7 @@ def test_a_device_edit_does_what_its_preview_told(org: Any, kind: str) -> None:
     }[kind]  # fmt: skip
     assert required
     told_and_done(
-        lambda: preview.device_preview(device, changes),
+        lambda: device_preview(device, changes),
         lambda: configs.managed_device_update(Device.objects.get(pk=device.pk), **changes),
     )
 
@@ -309,10 +320,51 @@ def test_a_device_edit_does_what_its_preview_told(org: Any, kind: str) -> None:
 def test_a_first_configuration_is_told_too(org: Any, changes: dict[str, Any]) -> None:
     device = factories.device(org)
     told = told_and_done(
-        lambda: preview.device_preview(device, changes),
+        lambda: device_preview(device, changes),
         lambda: configs.managed_device_update(Device.objects.get(pk=device.pk), **changes),
     )
     assert told.total == 1
+
+
+@pytest.mark.parametrize("by", [Managed.SITE, Managed.TEMPLATES])
+@pytest.mark.parametrize("kind", ["name", "group", "templates", "organization"])
+def test_an_edit_of_a_device_in_a_site_does_what_its_preview_told(org: Any, kind: str, by: str) -> None:
+    """A site's settings and its variables stay with its devices, whatever else is edited, as long as they are in it."""
+    mine = factories.template(org, name="mine", config=timezone("{{ zone }}"), default_values={"zone": "UTC"})
+    more = factories.template(org, name="more", config={"general": {"description": "more"}})
+    group = factories.group(org, templates=[more])
+    site = sites.site_create(organization=org, name="site", context={"zone": "Europe/Rome"})
+    device = factories.device(org, config={"templates": [mine]})
+    places.placement_change(device, site=site, managed_by=by)
+    changes: dict[str, Any] = {
+        "name": {"name": "renamed"},
+        "group": {"group": group},
+        "templates": {"config": {"templates": [mine, more]}},
+        "organization": {"organization": factories.organization("org-b"), "group": None},
+    }[kind]
+    told = told_and_done(
+        lambda: device_preview(device, changes),
+        lambda: configs.managed_device_update(Device.objects.get(pk=device.pk), **changes),
+    )
+    if by == Managed.SITE and kind != "organization":
+        assert told.unchanged == 1
+
+
+def test_a_device_out_of_service_joins_a_site_and_nothing_else(org: Any) -> None:
+    site, device = sites.site_create(organization=org, name="site"), factories.configured(org)
+    configs.device_deactivate(device)
+    told = told_and_done(
+        lambda: site_previews.placement_preview(device, site=site),
+        lambda: places.placement_change(Device.objects.get(pk=device.pk), site=site),
+    )
+    assert (told.total, told.unchanged) == (1, 1)
+    for refused in (
+        {"site": site, "managed_by": Managed.SITE},
+        {"managed_by": Managed.SITE},
+        {"leave": True},
+    ):
+        with pytest.raises(Forbidden):
+            site_previews.placement_preview(device, **refused)  # type: ignore[arg-type]
 
 
 def test_a_device_edit_is_refused_in_the_services_words(org: Any) -> None:
@@ -325,13 +377,13 @@ def test_a_device_edit_is_refused_in_the_services_words(org: Any) -> None:
         {"config": {"templates": [foreign]}}, {"config": {"backend": "x"}}, {"config": {"context": [1]}},
     ):  # fmt: skip
         with pytest.raises(ValidationError) as told:
-            preview.device_preview(device, changes)
+            device_preview(device, changes)
         with pytest.raises(ValidationError) as done:
             configs.managed_device_update(Device.objects.get(pk=device.pk), **changes)
         assert told.value.message_dict == done.value.message_dict
     configs.device_deactivate(device)
     with pytest.raises(Forbidden):
-        preview.device_preview(device, {"notes": "x"})
+        device_preview(device, {"notes": "x"})
 
 
 def test_a_limit_says_how_many_are_too_many_before_anything_is_computed(org: Any) -> None:

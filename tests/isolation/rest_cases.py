@@ -612,7 +612,9 @@ CASES: dict[str, Case] = {
         {"GET": Call(), "POST": Call(202, batch_body)},
         references=(
             *_organization_filters(),
-            *_related("POST", batch_body, organization=_organization, group=_group, template=_template),
+            *_related(
+                "POST", batch_body, organization=_organization, group=_group, template=_template, site=_site
+            ),
             Reference(
                 "POST", "devices", _device, lambda world, pk: batch_body(world, world.own, devices=[pk])
             ),

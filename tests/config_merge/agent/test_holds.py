@@ -206,6 +206,25 @@ def test_who_is_blocked_or_decommissioned_is_not_known(calling: Agent, place: Si
     assert calling.get("checksum").status == 200
 
 
+@pytest.mark.parametrize("how", ["managed", "edited"])
+def test_the_first_configuration_of_a_blocked_device_is_not_sent(
+    organization: Organization, how: str
+) -> None:
+    """What holds it stands before the configuration is computed."""
+    device = factories.device(organization)
+    site = sites.site_create(organization=organization, name="Vilnius")
+    places.placement_change(device, site=site)
+    places.placement_change(device, is_blocked=True)
+    if how == "managed":
+        places.device_manage(device, by=Managed.SITE)
+    else:
+        configs.managed_device_update(device, config={"config": factories.interface()})
+    assert factories.config_of(device).hold == Hold.BLOCKED
+    assert not ConfigTask.objects.exists()
+    places.placement_change(device, is_blocked=False)
+    assert ConfigTask.objects.filter(device=device, state__in=OPEN).count() == 1
+
+
 def test_a_blocked_device_cannot_register_again(calling: Agent, place: SiteDevice) -> None:
     places.place_update(place, is_blocked=True)
     assert calling.register(key=calling.key, name="ap").status == 403
