@@ -57,7 +57,9 @@ def on_opened(event: LinksOpened) -> None:
         wake(tasks.recompute_stale)
     outcomes.returned({device_id: opening.busy for device_id, opening in said.items()})
     # Suspended: nothing is pushed, and nothing that is received is processed.
-    _believe([row for row in found if not row.hold], {each.device_id: each.applied for each in event.openings})
+    _believe(
+        [row for row in found if not row.hold], {each.device_id: each.applied for each in event.openings}
+    )
     drift.measured({device_id: opening.actual for device_id, opening in said.items() if opening.actual})
 
 
