@@ -16,7 +16,7 @@ from unfold.decorators import display
 
 from boot.admin.base import BootAdmin, key_shown
 from boot.admin.configs import KeyFilter
-from boot.admin.words import build_text, moment, size_text
+from boot.admin.words import build_text, moment, path_shown, size_text
 from boot.images import catalogue, paths, services, serving
 from boot.images.queries import Space, images_visible_to, room_of
 from boot.images.uses import Use, uses_visible_to
@@ -60,9 +60,9 @@ class ImageAdmin(BootAdmin):
     change_form_outer_after_template = "admin/boot/image_uses.html"
 
     @display(description="Path", ordering="path")
-    def shown_path(self, obj: Any) -> str:
+    def shown_path(self, obj: Any) -> Any:
         """It breaks where there is no room for it."""
-        return format_html('<span class="mu-boot-listed">{}</span>', obj.path)
+        return path_shown(obj.path)
 
     def ways(self, request: HttpRequest) -> list[tuple[str, str, str]]:
         """Images, what they make, and what is on its way."""

@@ -29,7 +29,9 @@ TOO_LARGE = "An image may have at most {largest:,} bytes here."
 NO_ROOM = "There is no room for {size:,} bytes: {left:,} are left of {total:,}."
 WRONG = "The bytes that came have the {name} {found}."
 IS_NAMED = "The boot configuration of {device} names this image."
-WAS_NAMED = "Version {number} of the boot configuration of {device}, which can be brought back, names this image."
+WAS_NAMED = (
+    "Version {number} of the boot configuration of {device}, which can be brought back, names this image."
+)
 _HEX = re.compile(r"[0-9a-f]*")
 BAD_PATH = "Enter up to twelve names of letters, digits and ._~+=,@- separated by slashes; none may begin with a dot."
 

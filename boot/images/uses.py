@@ -20,7 +20,7 @@ from tenancy.models import ApiKey
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A device of a key whose configuration names an image, in version `number`; `in_force` tells whether it has it now.
+    """A device of a key whose configuration names an image in version `number`, which is in force or was.
 
     `config` is the id of the device's configuration, None when it is deleted.
     """
@@ -32,19 +32,15 @@ class Use:
     config: UUID | None
 
 
-def uses(
-    image: Image, *, configs: QuerySet[BootConfig], versions: QuerySet[BootVersion]
-) -> Iterator[Use]:
+def uses(image: Image, *, configs: QuerySet[BootConfig], versions: QuerySet[BootVersion]) -> Iterator[Use]:
     """Yield who names an image: first what is in force, then the newest version of each device that has it no more.
 
     Ordered by device and key. Of an organization's own image only that organization's configurations are looked at.
     Two queries.
     """
     if image.organization_id is not None:
-        configs, versions = (
-            rows.filter(organization=image.organization_id)  # type: ignore[attr-defined]
-            for rows in (configs, versions)
-        )
+        configs = configs.filter(organization=image.organization_id)
+        versions = versions.filter(organization=image.organization_id)
     found = set()
     for config in configs.select_related("api_key").order_by("device", "api_key", "pk").iterator():
         if _names(config, image):
@@ -67,9 +63,7 @@ def uses(
 
 def uses_visible_to(user: Any, image: Image) -> Iterator[Use]:
     """Yield those of the organizations `user` belongs to; a global image others may use as well."""
-    return uses(
-        image, configs=boot_configs_visible_to(user), versions=boot_versions_visible_to(user)
-    )
+    return uses(image, configs=boot_configs_visible_to(user), versions=boot_versions_visible_to(user))
 
 
 def first_use(image: Image) -> Use | None:

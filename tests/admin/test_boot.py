@@ -13,7 +13,7 @@ from boot.images import services as images
 from boot.images.queries import Space
 from boot.models import BootConfig
 from boot.models_images import Image
-from boot.services import boot_config_delete, boot_config_set
+from boot.services import boot_config_delete, boot_config_set, quota_set
 from core.clock import now
 from devices.models import Device
 from tenancy.models import ApiKey, AuditEvent, Membership, Organization
@@ -199,3 +199,20 @@ def test_superusers_set_quotas_and_limits_and_members_see_them(
     assert owner.get(page("boot_imagelimits_add")).status_code == 403
     factories.api_key(owner.user, org, name="pis")
     assert "77 left" in owner.get(page("boot_quota_gauges")).content.decode()
+
+
+def test_an_odd_device_id_can_be_seen_and_pressed(operator: Client, key: ApiKey) -> None:
+    for device in (" ", "x" * 200):
+        stored(key, device)
+        track(api_key_id=key.pk, organization_id=key.organization_id, device=device, info="x", at=now())
+    for name in ("boot_bootconfig_changelist", "tracking_trackeddevice_changelist"):
+        shown = operator.get(page(name)).content.decode()
+        assert '<span class="mu-boot-device">“ ”</span>' in shown
+        assert f'<span class="mu-boot-device">{"x" * 200}</span>' in shown
+
+
+def test_numbers_of_limits_are_grouped_alike(root: Client, org: Organization) -> None:
+    quota_set(by=factories.superuser("sue"), organization=org, operation="boot_get", amount=1_000_000)
+    shown = root.get(page("boot_quota_changelist")).content.decode()
+    assert shown.count("1,000,000") == 2 and "60 an hour" in shown
+    assert "1,000,000" in root.get(page("boot_quota_limits"), {"organization": str(org.pk)}).content.decode()

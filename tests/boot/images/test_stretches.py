@@ -103,7 +103,9 @@ def test_the_first_refusal_is_the_answer_and_nothing_more_is_asked() -> None:
     assert [offset for offset, _, _ in behind.requests] == [7, 17]
 
 
-@pytest.mark.parametrize("query", [b"", b"offset=", b"offset=-1", b"offset=1e3", b"offset=%D9%A1", b"offset=" + b"9" * 19])
+@pytest.mark.parametrize(
+    "query", [b"", b"offset=", b"offset=-1", b"offset=1e3", b"offset=%D9%A1", b"offset=" + b"9" * 19]
+)
 def test_what_says_no_offset_goes_through_as_it_is(query: bytes) -> None:
     seen = []
 

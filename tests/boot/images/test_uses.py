@@ -81,10 +81,12 @@ def test_who_may_not_delete_an_image_is_told_which_version_names_it(space: Space
     image = image_of(space)
     names(key, "pi")
     names(key, "pi", config={"a": 1})
-    with pytest.raises(Conflict, match="^Version 1 of the boot configuration of pi, which can be brought back"):
+    with pytest.raises(
+        Conflict, match=r"^Version 1 of the boot configuration of pi, which can be brought back"
+    ):
         services.image_delete(image)
     names(key, "zero")
-    with pytest.raises(Conflict, match="^The boot configuration of zero names this image"):
+    with pytest.raises(Conflict, match=r"^The boot configuration of zero names this image"):
         services.image_delete(image)
 
 
