@@ -33,7 +33,10 @@ WAS_NAMED = (
     "Version {number} of the boot configuration of {device}, which can be brought back, names this image."
 )
 _HEX = re.compile(r"[0-9a-f]*")
-BAD_PATH = "Enter up to twelve names of letters, digits and ._~+=,@- separated by slashes; none may begin with a dot."
+BAD_PATH = (
+    "Enter up to twelve names separated by slashes, each of at most 100 letters, digits and ._~+=,@-; none may begin "
+    "with a dot."
+)
 
 
 def checked_path(path: str) -> str:
