@@ -42,7 +42,7 @@ def uses(image: Image, *, configs: QuerySet[BootConfig], versions: QuerySet[Boot
         configs = configs.filter(organization=image.organization_id)
         versions = versions.filter(organization=image.organization_id)
     found = set()
-    for config in configs.select_related("api_key").order_by("device", "api_key", "pk").iterator():
+    for config in configs.select_related("api_key").order_by("device", "api_key_id").iterator():
         if _names(config, image):
             found.add((config.api_key_id, config.device))
             yield Use(config.api_key, config.device, config.number, True, config.pk)
@@ -52,7 +52,7 @@ def uses(image: Image, *, configs: QuerySet[BootConfig], versions: QuerySet[Boot
         .filter(~Exists(own.filter(number=OuterRef("number"))))
         .annotate(config=Subquery(own.values("pk")[:1]))
         .select_related("api_key")
-        .order_by("device", "api_key", "-number")
+        .order_by("device", "api_key_id", "-number")
     )
     for version in earlier.iterator():
         name = version.api_key_id, version.device
