@@ -9,9 +9,11 @@ import asyncio
 import ipaddress
 import json
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 from django.core.asgi import get_asgi_application
 
@@ -63,15 +65,21 @@ websocket_routes = [
     re_path(r"^ws/presence/$", PresenceConsumer.as_asgi()),
     re_path(r"", refuse),  # type: ignore[arg-type]
 ]
-# Devices prove themselves with a key: no session, no cookie, no page of a browser is involved.
 _DEVICE_ID = r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
-link_application = URLRouter(
-    [
-        re_path(rf"^ws/device/(?P<device_id>{_DEVICE_ID})/?\Z", LinkConsumer.as_asgi()),
-        re_path(r"", refuse),  # type: ignore[arg-type]
-    ]
-)
+_LINK_PATH = re.compile(rf"/ws/device/({_DEVICE_ID})/?\Z")
 websocket_application = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_routes)))
+
+
+async def link_application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve a device's link. It proves itself with a key: no session, no cookie, no page of a browser is involved.
+
+    Channels' router would keep a copy of the scope for each of thousands of links.
+    """
+    found = _LINK_PATH.match(scope["path"])
+    if found is None:
+        await refuse(scope, receive, send)
+    else:
+        await LinkConsumer(UUID(found[1]))(scope, receive, send)
 
 
 def is_trusted(address: str) -> bool:

@@ -159,7 +159,7 @@ class ConfigTaskAdmin(ScopedAdmin):
     @display(description="Device", ordering="device__name")
     def shown_device(self, obj: Any) -> str:
         """Its name."""
-        return str(obj.device)
+        return format_html('<span class="mu-cut" title="{0}">{0}</span>', str(obj.device))
 
     @display(description="Device")
     def device_link(self, obj: Any) -> str:
@@ -241,4 +241,4 @@ def _age(moment: datetime | None) -> str:
     if moment is None:
         return "-"
     stamp = moment.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return format_html('<time title="{}">{}</time>', stamp, ago(moment, at=now()))
+    return format_html('<time class="mu-nowrap" title="{}">{}</time>', stamp, ago(moment, at=now()))

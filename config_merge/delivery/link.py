@@ -1,7 +1,7 @@
 """What devices say over the link of their configuration: `hello`, `report`, `task.progress` (docs/link-protocol.md)."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import Q
@@ -13,7 +13,7 @@ from config_merge.delivery.outcomes import Step
 from config_merge.delivery.states import State
 from config_merge.delivery.words import Ended, words
 from config_merge.models import Config, Drift, Status
-from config_merge.services import recompute, reports
+from config_merge.services import reports
 from config_merge.services.reports import Report
 from core.db import locked
 from core.wake import wake
@@ -28,43 +28,64 @@ ENDS = ("applied", "failed", "rolled_back")
 # --- links that open and close ----------------------------------------------------------------------------------------
 
 
+class _Stored(NamedTuple):
+    """What is stored of a configuration, as far as it can be compared with what its device says."""
+
+    pk: UUID
+    device_id: UUID
+    status: str
+    checksum: str
+    applied_checksum: str
+    hold: str
+    generation: int
+    computed_generation: int
+
+
 def on_opened(event: LinksOpened) -> None:
-    """Tell devices what they should be, and believe what they say they are (subscriber)."""
+    """Tell devices what they should be, and believe what they say they are (subscriber).
+
+    Their rows are locked. Where all devices have what they should have, it takes two statements.
+    """
     said = {opening.device_id: opening for opening in event.openings}
-    rows = locked(Config.objects.filter(device_id__in=list(said)).order_by("pk"))
-    columns = ("pk", "device_id", "status", "checksum", "applied_checksum", "hold")
-    found = list(rows.values_list(*columns))
+    configs = locked(Config.objects.filter(device_id__in=list(said)).order_by("pk"))
+    found = [_Stored(*row) for row in configs.values_list(*_Stored._fields)]
     for answer in event.answers.values():
         answer["wanted"] = ""
-    for _, device_id, _, checksum, applied, hold in found:
-        event.answers[device_id]["wanted"] = applied if hold else checksum
-    # Suspended: nothing is pushed, and nothing that is received is processed.
-    configs = [row[:-1] for row in found if not row[-1]]
-    if recompute.stale_configs().filter(device_id__in=list(said)).exists():
+    for row in found:
+        event.answers[row.device_id]["wanted"] = row.applied_checksum if row.hold else row.checksum
+    if any(row.generation > row.computed_generation for row in found):
         wake(tasks.recompute_stale)
     outcomes.returned({device_id: opening.busy for device_id, opening in said.items()})
+    # Suspended: nothing is pushed, and nothing that is received is processed.
+    _believe([row for row in found if not row.hold], {each.device_id: each.applied for each in event.openings})
+    drift.measured({device_id: opening.actual for device_id, opening in said.items() if opening.actual})
+
+
+def _believe(rows: Sequence[_Stored], applied: Mapping[UUID, str]) -> None:
+    """Write down what devices say they have, where it is news, and push what they lack."""
     late: list[Report] = []
     emptied: list[UUID] = []
-    for pk, device_id, status, checksum, applied in configs:
-        told = said[device_id].applied
-        if told == checksum != "":
-            if status != Status.APPLIED or applied != told:
-                late.append(Report(pk, device_id, Status.APPLIED.value, checksum=told))
-        elif told == applied or status == Status.ERROR:
+    for row in rows:
+        told = applied[row.device_id]
+        if told == row.checksum != "":
+            if row.status != Status.APPLIED or row.applied_checksum != told:
+                late.append(Report(row.pk, row.device_id, Status.APPLIED.value, checksum=told))
+        elif told == row.applied_checksum or row.status == Status.ERROR:
             # An error stands until there is something else to apply: the device has put the old state back.
             continue
         elif told:
-            late.append(Report(pk, device_id, Status.APPLIED.value, checksum=told))
-        elif status in (Status.APPLIED, Status.MODIFIED):
-            emptied.append(pk)
+            late.append(Report(row.pk, row.device_id, Status.APPLIED.value, checksum=told))
+        elif row.status in (Status.APPLIED, Status.MODIFIED):
+            emptied.append(row.pk)
     if late:
         reports.take_many(late)
     if emptied:
         Config.objects.filter(pk__in=emptied).update(
             status=Status.MODIFIED, applied_checksum="", drift=Drift.UNKNOWN
         )
-    drift.measured({device_id: opening.actual for device_id, opening in said.items() if opening.actual})
-    queue.ensure(Config.objects.filter(device_id__in=list(said)), also_given_up=True)
+    apart = [row.pk for row in rows if not applied[row.device_id] == row.checksum == row.applied_checksum]
+    if apart:
+        queue.ensure(Config.objects.filter(pk__in=apart), also_given_up=True)
 
 
 def on_closed(event: LinksClosed) -> None:

@@ -60,6 +60,10 @@ class KeyScheme(OpenApiAuthenticationExtension):
         return {"type": "apiKey", "in": "header", "name": "x-api-key"}
 
 
+# What fields are called in this dialect.
+MEMBERS = {"name": "name", "serial": "sn", "mac_address": "mac"}
+
+
 class TooMany(exceptions.APIException):
     """The window is full; `wait` is in seconds."""
 
@@ -94,7 +98,7 @@ def answered(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
     """Return the answer to what a view raised (DRF's exception handler); None is for what nobody expected."""
     set_rollback()
     if isinstance(error, ValidationError):
-        return plain(400, "; ".join(error.messages))
+        return plain(400, _refusal(error))
     known = translate(error)
     if not isinstance(known, exceptions.APIException):
         return None
@@ -104,6 +108,17 @@ def answered(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
     if header := getattr(known, "auth_header", None):
         answer["WWW-Authenticate"] = header
     return answer
+
+
+def _refusal(error: ValidationError) -> str:
+    """Name the member that is wrong, where the error is about one of this dialect's."""
+    if not hasattr(error, "error_dict"):
+        return "; ".join(error.messages)
+    return "; ".join(
+        f"{MEMBERS[field]}: {text}" if field in MEMBERS else text
+        for field, texts in error.message_dict.items()
+        for text in texts
+    )
 
 
 def _worded(detail: Any) -> str:

@@ -58,6 +58,7 @@ def take_many(reports: Sequence[Report]) -> list[str]:
     """Record reports in order; returns the resulting statuses. Safe to repeat."""
     if len(reports) > 1:
         in_turn(stale.FLEET, shared=True)
+        hold_leaving([report.device_id for report in reports])
     with telling.status_changes([report.config_id for report in reports]):
         plain = _plain(reports) if len(reports) > 1 else frozenset()
         _confirmed([report for number, report in enumerate(reports) if number in plain])
@@ -66,6 +67,15 @@ def take_many(reports: Sequence[Report]) -> list[str]:
         ]
     drift.measured({report.device_id: report.actual for report in reports if report.actual})
     return statuses
+
+
+def hold_leaving(device_ids: Sequence[UUID]) -> None:
+    """Lock those of many devices that are being taken out of service, before any configuration of the others.
+
+    A report of theirs writes to the device as well; devices first, configurations second is every writer's order.
+    """
+    leaving = Device.objects.filter(pk__in=device_ids, config__status=Status.DEACTIVATING)
+    list(locked(leaving.order_by("pk")).values_list("pk"))
 
 
 def _active(config_ids: Sequence[UUID]) -> QuerySet[Config]:
@@ -157,7 +167,7 @@ def _applied(active: QuerySet[Config], report: Report) -> int:
 
 def _while_deactivating(report: Report) -> str:
     """Whatever a device says while it is taken out of service confirms that it is out (spec 1A.6)."""
-    # Device first, configuration second: the order every writer of both keeps.
+    # Device first, configuration second; of many, `hold_leaving` has seen to it.
     locked(Device.objects.filter(pk=report.device_id)).values_list("pk").first()
     leaving = Config.objects.filter(pk=report.config_id, status=Status.DEACTIVATING)
     if leaving.update(**{**_CONFIRMED, "status": after_report(Status.DEACTIVATING, report.status)}):

@@ -55,8 +55,8 @@ def _ticket_of(query: bytes) -> str:
 class LinkConsumer(AsyncConsumer):  # type: ignore[misc]
     """A link from its handshake to its end."""
 
-    def __init__(self) -> None:
-        self.device_id = UUID(int=0)
+    def __init__(self, device_id: UUID) -> None:
+        self.device_id = device_id
         self.epoch = uuid4()
         self.opening: Opening | None = None
         self.is_written = False
@@ -115,7 +115,6 @@ class LinkConsumer(AsyncConsumer):  # type: ignore[misc]
 
     async def _connect(self) -> None:
         registry.start()
-        self.device_id = UUID(self.scope["url_route"]["kwargs"]["device_id"])
         try:
             status = await self._admission()
         except DATABASE_ERRORS:
@@ -125,6 +124,9 @@ class LinkConsumer(AsyncConsumer):  # type: ignore[misc]
         if status != 101:
             await self._refuse(status)
             return
+        if isinstance(self.scope["headers"], list):
+            # A kilobyte that the server keeps as long as the link, and nobody reads again.
+            self.scope["headers"].clear()
         await self.base_send({"type": "websocket.accept"})
         self._deadline = asyncio.get_running_loop().call_later(HELLO_SECONDS, self._late)
 

@@ -2,22 +2,25 @@
 
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connections, transaction
 
 from config_merge.agent.endpoints import answer
 from config_merge.agent.messages import AgentRequest, operation_of
 from config_merge.models import Config, ConfigRevision, Status, Template
-from config_merge.services import configs, recompute, reports, templates
+from config_merge.services import configs, duty, recompute, reports, templates
+from core.db import locked
 from devices.models import Device
 from devices.services import fleet_settings_update
 from tenancy.models import Organization
 from tenancy.services import organization_create
+from tests import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
 THREADS = 6
@@ -133,3 +136,45 @@ def test_edits_polls_and_reports_at_once_end_in_agreement(organization: Organiza
     before = dict(Config.objects.values_list("pk", "checksum"))
     recompute.drain()
     assert dict(Config.objects.values_list("pk", "checksum")) == before
+
+
+@pytest.mark.skipif("connections['default'].vendor != 'postgresql'")
+def test_reports_of_many_wait_for_a_writer_of_devices_before_they_hold_anything(
+    organization: Organization,
+) -> None:
+    """Among them one that is leaving: its report writes to the device, and devices come before configurations."""
+    here, leaving = (factories.configured(organization) for _ in range(2))
+    recompute.drain()
+    first, second = (Config.objects.get(device=device) for device in (here, leaving))
+    reports.take(reports.Report(second.pk, leaving.pk, "applied"))
+    configs.config_update(second, config={"general": {"hostname": "other"}})
+    recompute.drain()
+    reports.take(reports.Report(second.pk, leaving.pk, "applied"))
+    duty.devices_deactivate([leaving.pk])
+    assert Config.objects.get(pk=second.pk).status == Status.DEACTIVATING
+    said = [reports.Report(first.pk, here.pk, "applied"), reports.Report(second.pk, leaving.pk, "applied")]
+
+    def take() -> list[str]:
+        try:
+            return reports.take_many(said)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            list(locked(Device.objects.order_by("pk")))
+            taken = pool.submit(take)
+            until = time.monotonic() + 20
+            while not _somebody_waits() and time.monotonic() < until:
+                time.sleep(0.02)
+            Config.objects.filter(pk=first.pk).update(error_reason="written")
+        assert taken.result(20) == ["applied", "deactivated"]
+
+
+def _somebody_waits() -> bool:
+    with connections["default"].cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+        )
+        return bool(cursor.fetchone()[0])

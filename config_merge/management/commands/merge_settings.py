@@ -16,7 +16,10 @@ def answer(case: Any) -> dict[str, Any]:
     """Return `{"merged", "warnings", "uci"}` for `{"site", "device", "defaults"}`. Raises EngineError, ValueError."""
     if not isinstance(case, Mapping):
         raise ValueError('an object {"site", "device", "defaults"} is needed')
-    site, device, defaults = ({} if case.get(name) is None else case[name] for name in MEMBERS)
+    site, device, defaults = given = [{} if case.get(name) is None else case[name] for name in MEMBERS]
+    for name, tree in zip(MEMBERS, given, strict=True):
+        if not isinstance(tree, Mapping):
+            raise ValueError(f"{name}: an object is needed")
     merged = merge(Level.of(site), Level.of(device), defaults=defaults)
     packages = packages_of(merged.values)
     return {

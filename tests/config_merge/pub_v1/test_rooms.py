@@ -104,17 +104,17 @@ def test_the_limit_is_of_the_key_and_of_the_address(cloud: Cloud, monkeypatch: p
 
 
 def test_every_form_of_a_path(cloud: Cloud, site: Site, place: SiteDevice) -> None:
-    for plural, slash in product(("", "s"), ("", "/")):
+    for plural, end, slash in product(("", "s"), ("", "s"), ("", "/")):
         for path in (
             f"site{plural}{slash}",
             f"site{plural}/{site.number}{slash}",
-            f"site{plural}/{site.number}/devices{slash}",
-            f"site{plural}/{site.number}/config-changes{slash}",
+            f"site{plural}/{site.number}/device{end}{slash}",
+            f"site{plural}/{site.number}/config-change{end}{slash}",
             f"device{plural}{slash}",
             f"device{plural}/{place.number}{slash}",
             f"device{plural}/{place.number}/config{slash}",
-            f"device{plural}/{place.number}/config-changes{slash}",
-            f"device{plural}/{place.number}/tasks{slash}",
+            f"device{plural}/{place.number}/config-change{end}{slash}",
+            f"device{plural}/{place.number}/task{end}{slash}",
         ):
             assert cloud.get(path).status_code == 200, path
 
@@ -159,7 +159,11 @@ def test_registration(cloud: Cloud, site: Site) -> None:
     again = cloud.ask(
         "POST", f"site/{site.number}/devices", {**body, "mac": "00:11:22:33:44:5B", "name": "b"}
     )
-    assert text(again) == (400, "A device with this serial number exists already.")
+    assert text(again) == (400, "sn: A device with this serial number exists already.")
+    assert text(cloud.ask("PUT", f"device/{made.json()['id']}", {"name": ""})) == (
+        400,
+        "name: This field cannot be blank.",
+    )
     for wrong in (
         {},
         {"sn": "2"},

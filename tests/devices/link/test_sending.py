@@ -3,6 +3,7 @@
 import asyncio
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -18,7 +19,7 @@ class Server:
         self.reads = asyncio.Event()
         self.reads.set()
         self.error: Exception | None = None
-        self.link = LinkConsumer()
+        self.link = LinkConsumer(uuid4())
         self.link.base_send = self.send
 
     async def send(self, event: dict[str, Any]) -> None:
