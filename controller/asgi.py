@@ -28,6 +28,7 @@ from django.conf import settings  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
 from boot import asgi as boot  # noqa: E402
+from boot.images import stretches  # noqa: E402
 from config_merge.agent import asgi as agent  # noqa: E402
 from config_merge.consumers import DashboardConsumer  # noqa: E402
 from config_merge.delivery.courier import courier  # noqa: E402
@@ -230,6 +231,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await _health(scope, send)
         elif path == metrics.PATH and scope["method"] in {"GET", "HEAD"}:
             await _metrics(scope, send)
+        elif stretches.serves(scope):
+            scope = readable(behind_proxy(scope))
+            await stretches.in_stretches(django_application, scope, receive, send)
         else:
             await django_application(readable(behind_proxy(scope)), receive, send)
     elif kind == "websocket" and scope["path"].startswith(LINK_PREFIX):

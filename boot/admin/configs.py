@@ -18,7 +18,7 @@ from boot import editing, services
 from boot.admin.base import BootAdmin, key_shown
 from boot.admin.forms import BootConfigForm
 from boot.admin.transfers import TransferPages
-from boot.admin.words import image_text, moment
+from boot.admin.words import device_shown, image_text, moment
 from boot.documents import IMAGES
 from boot.images.serving import origin_of
 from boot.messages import BODY_LIMIT
@@ -140,10 +140,10 @@ class BootConfigAdmin(TransferPages, BootAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     @display(description="Device", ordering="device")
-    def shown_device(self, obj: Any) -> str:
+    def shown_device(self, obj: Any) -> Any:
         """What it calls itself."""
         if obj.device != DEFAULT:
-            return str(obj.device)
+            return device_shown(obj.device)
         mark = '{} <span class="mu-badge mu-badge--info">for all others</span>'
         return format_html(mark, obj.device)
 

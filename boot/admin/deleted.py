@@ -11,7 +11,7 @@ from unfold.decorators import display
 from boot import editing, services
 from boot.admin.base import BootAdmin, key_shown
 from boot.admin.configs import BootConfigAdmin, KeyFilter, shown_to
-from boot.admin.words import moment
+from boot.admin.words import device_shown, moment
 from boot.models import BootConfig, DeletedBootConfig
 from boot.queries import deleted_configs_visible_to, versions_of
 from tenancy.admin_base import Refused, reason_of, refusals
@@ -23,7 +23,7 @@ from tenancy.disclosure import disclosure_of
 class DeletedBootConfigAdmin(BootAdmin):
     """What machines booted until it was deleted."""
 
-    list_display = ("device", "shown_key", "organization", "deleted", "actor_name")
+    list_display = ("shown_device", "shown_key", "organization", "deleted", "actor_name")
     list_filter = (OrganizationFilter, KeyFilter)
     list_select_related = ("organization", "api_key")
     search_fields = ("device", "api_key__name", "api_key__key_id")
@@ -60,6 +60,11 @@ class DeletedBootConfigAdmin(BootAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Their versions stay."""
         return False
+
+    @display(description="Device", ordering="device")
+    def shown_device(self, obj: Any) -> Any:
+        """What it calls itself."""
+        return device_shown(obj.device)
 
     @display(description="API key", ordering="api_key__name")
     def shown_key(self, obj: Any) -> str:

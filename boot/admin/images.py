@@ -1,8 +1,11 @@
 """Admin pages of images: the list, uploading with a progress bar, the catalogue of builds, and limits."""
 
+from itertools import islice
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
@@ -13,15 +16,17 @@ from unfold.decorators import display
 
 from boot.admin.base import BootAdmin, key_shown
 from boot.admin.configs import KeyFilter
-from boot.admin.words import build_text, moment, size_text
+from boot.admin.words import build_text, moment, path_shown, size_text
 from boot.images import catalogue, paths, services, serving
 from boot.images.queries import Space, images_visible_to, room_of
+from boot.images.uses import Use, uses_visible_to
 from boot.models_images import Image
 from boot.queries import keys_visible_to, keys_writable_by
 from tenancy.admin_base import Refused, reason_of, refusals
 from tenancy.admin_filters import OrganizationFilter
 from tenancy.models import ApiKey
 
+SHOWN_USES = 50
 PARTS = (paths.INITFS, paths.ROOTFS, paths.INFO)
 
 
@@ -52,11 +57,12 @@ class ImageAdmin(BootAdmin):
     )  # fmt: skip
     readonly_fields = fields
     change_form_outer_before_template = "admin/boot/image_head.html"
+    change_form_outer_after_template = "admin/boot/image_uses.html"
 
     @display(description="Path", ordering="path")
-    def shown_path(self, obj: Any) -> str:
+    def shown_path(self, obj: Any) -> Any:
         """It breaks where there is no room for it."""
-        return format_html('<span class="mu-boot-listed">{}</span>', obj.path)
+        return path_shown(obj.path)
 
     def ways(self, request: HttpRequest) -> list[tuple[str, str, str]]:
         """Images, what they make, and what is on its way."""
@@ -231,6 +237,13 @@ class ImageAdmin(BootAdmin):
             messages.success(request, "info.sh was written: the build is in the catalogue.")
         return HttpResponseRedirect(self.link("builds"))
 
+    def use_link(self, request: HttpRequest, use: Use) -> str:
+        """Return the page of who names an image: the configuration, its versions, or what is left of a deleted one."""
+        if use.config is None:
+            page = reverse("admin:boot_deletedbootconfig_changelist")
+            return f"{page}?{urlencode({'q': use.device})}"
+        return reverse(f"admin:boot_bootconfig_{'change' if use.in_force else 'versions'}", args=[use.config])
+
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
         """Add the address devices use."""
         image = context.get("original")
@@ -239,4 +252,11 @@ class ImageAdmin(BootAdmin):
             context["address"] = f"{serving.origin_of(request)}/images/{word}/{image.path}"
             context["size"] = size_text(image.file.size)
             context["download_link"] = self.link("download", image.pk)
+            found = list(islice(uses_visible_to(request.user, image), SHOWN_USES + 1))
+            context |= {
+                "uses": [(use, self.use_link(request, use)) for use in found[:SHOWN_USES]],
+                "more_uses": len(found) > SHOWN_USES,
+                "most_uses": SHOWN_USES,
+                "days": settings.MUSTER.image_days,
+            }
         return super().render_change_form(request, context, *args, **kwargs)

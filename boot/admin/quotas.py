@@ -12,7 +12,7 @@ from unfold.decorators import display
 
 from boot import quotas, services
 from boot.admin.base import BootAdmin
-from boot.admin.words import moment, size_text, until
+from boot.admin.words import moment, rate_text, size_text, until
 from boot.images.queries import Room, room_of
 from boot.models import Operation, Quota
 from boot.queries import Limit, keys_visible_to, limits_of, quotas_visible_to
@@ -31,7 +31,14 @@ NUMBER = "Enter a whole number of at most 1,000,000,000, or nothing for what is 
 class QuotaAdmin(BootAdmin):
     """Limits that are not everybody's."""
 
-    list_display = ("shown_operation", "organization", "amount", "shown_allowed", "shown_standard", "changed")
+    list_display = (
+        "shown_operation",
+        "organization",
+        "shown_amount",
+        "shown_allowed",
+        "shown_standard",
+        "changed",
+    )
     list_filter = (OrganizationFilter, "operation")
     list_select_related = ("organization",)
     fields = ("organization", "operation", "amount")
@@ -63,6 +70,11 @@ class QuotaAdmin(BootAdmin):
         """In words."""
         return str(obj.get_operation_display())
 
+    @display(description="Limit", ordering="amount")
+    def shown_amount(self, obj: Any) -> str:
+        """What holds."""
+        return f"{obj.amount:,}"
+
     @display(description="Allowed", ordering="ceiling")
     def shown_allowed(self, obj: Any) -> str:
         """What superusers allow."""
@@ -73,7 +85,7 @@ class QuotaAdmin(BootAdmin):
     def shown_standard(self, obj: Any) -> str:
         """What holds without it."""
         item = quotas.LIMITS[obj.operation]
-        return f"{item.amount} a {item.GRANULARITY.name}"
+        return rate_text(item.amount, item.GRANULARITY.name)
 
     @display(description="Changed", ordering="modified")
     def changed(self, obj: Any) -> Any:

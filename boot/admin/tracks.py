@@ -13,7 +13,7 @@ from unfold.decorators import display
 from boot import services
 from boot.admin.base import BootAdmin, key_shown
 from boot.admin.configs import KeyFilter
-from boot.admin.words import moment
+from boot.admin.words import device_shown, moment
 from boot.queries import device_of, devices_of, effective
 from core.ages import ago
 from core.clock import now
@@ -42,7 +42,14 @@ def said(text: str) -> str:
 class TrackedDeviceAdmin(BootAdmin):
     """Devices that were heard of."""
 
-    list_display = ("device", "shown_key", "organization", "shown_inventory", "last_heard", "shown_last")
+    list_display = (
+        "shown_device",
+        "shown_key",
+        "organization",
+        "shown_inventory",
+        "last_heard",
+        "shown_last",
+    )
     empty_title = "No device was heard of yet"
     empty_text = (
         "A machine appears here when it asks for its boot configuration for the first time, or says something of "
@@ -82,6 +89,11 @@ class TrackedDeviceAdmin(BootAdmin):
             row.inventory = inventory.get(row.pk)
         found.result_list = rows
         return found
+
+    @display(description="Device", ordering="device")
+    def shown_device(self, obj: Any) -> Any:
+        """What it calls itself."""
+        return device_shown(obj.device)
 
     @display(description="API key", ordering="api_key__name")
     def shown_key(self, obj: Any) -> str:

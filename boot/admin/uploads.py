@@ -12,7 +12,7 @@ from unfold.decorators import display
 
 from boot.admin.base import BootAdmin, key_shown
 from boot.admin.images import ImageAdmin, ImageKeyFilter
-from boot.admin.words import moment, size_text
+from boot.admin.words import moment, path_shown, size_text
 from boot.images import uploads
 from boot.images.queries import uploads_visible_to
 from boot.models_images import Image, ImageUpload
@@ -83,9 +83,9 @@ class ImageUploadAdmin(BootAdmin):
         return uploads_visible_to(request.user).select_related("image")
 
     @display(description="Path", ordering="path")
-    def shown_path(self, obj: Any) -> str:
+    def shown_path(self, obj: Any) -> Any:
         """It breaks where there is no room for it."""
-        return format_html('<span class="mu-boot-listed">{}</span>', obj.path)
+        return path_shown(obj.path)
 
     def ways(self, request: HttpRequest) -> list[tuple[str, str, str]]:
         """Those of images."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
 from boot.images.paths import build_place
 from core.ages import ago
@@ -59,6 +59,33 @@ def image_text(url: str) -> str:
     if place is not None:
         return f"{place.recipe}, {build_text(place.build_id)}"
     return path.rpartition("/")[2] or urlsplit(url).netloc
+
+
+def device_shown(device: str) -> Any:
+    """Return what a device calls itself: a long id breaks rather than push everything else away.
+
+    Blanks at its ends are seen, and a link of nothing else can be pressed, between quotation marks.
+
+    >>> device_shown("default"), device_shown(" ")
+    ('<span class="mu-boot-device">default</span>', '<span class="mu-boot-device">“ ”</span>')
+    """
+    text = device if device == device.strip() else f"“{device}”"
+    return format_html('<span class="mu-boot-device">{}</span>', text)
+
+
+def path_shown(path: str) -> Any:
+    """Return the path of an image; where there is no room it breaks at its slashes."""
+    names = format_html_join("", "{}/<wbr>", ((name,) for name in path.split("/")[:-1]))
+    return format_html('<span class="mu-boot-listed">{}{}</span>', names, path.rpartition("/")[2])
+
+
+def rate_text(amount: int, period: str) -> str:
+    """Return how often something may be done.
+
+    >>> rate_text(1200, "hour"), rate_text(10, "month")
+    ('1,200 an hour', '10 a month')
+    """
+    return f"{amount:,} {'an' if period == 'hour' else 'a'} {period}"
 
 
 def moment(at: datetime) -> Any:

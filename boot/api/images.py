@@ -14,6 +14,7 @@ from boot.api.problems import BUSY, InTheWay
 from boot.images import catalogue, services, serving
 from boot.images.paths import GLOBAL
 from boot.images.queries import images_visible_to
+from boot.images.uses import uses_visible_to
 from boot.models_images import Image
 from core.errors import Conflict
 from core.parsers import StrictMultiPartParser
@@ -64,6 +65,18 @@ class BuildSerializer(serializers.Serializer[Any]):
     space = serializers.CharField()
     organization = serializers.UUIDField(allow_null=True)
     files = ImageSerializer(many=True)
+
+
+class UseSerializer(serializers.Serializer[Any]):
+    """Who names an image: `version` of a device's configuration, which is in force or can be brought back."""
+
+    key = KeySerializer(source="api_key")
+    device = serializers.CharField()
+    version = serializers.IntegerField(source="number")
+    in_force = serializers.BooleanField()
+    config: Any = serializers.UUIDField(
+        allow_null=True, help_text="The device's configuration; null when it is deleted."
+    )
 
 
 class InfoSerializer(SpaceSerializer):
@@ -170,6 +183,26 @@ class ImageDownloadView(_Images):
         origin = request.build_absolute_uri("/").rstrip("/")
         location = serving.location_of(self.get_object(), method=request.method or "GET", origin=origin)
         return Response(status=302, headers={"Location": location, "Cache-Control": "no-store"})
+
+
+class ImageUsesView(_Images):
+    """Who names an image."""
+
+    serializer_class: Any = UseSerializer
+    filter_backends: Any = ()
+
+    @base.operation(
+        "boot_image_uses",
+        {200: UseSerializer(many=True), **base.LIST, **base.READ_ONE},
+    )
+    def get(self, request: Request, pk: str) -> Response:
+        """List the boot configurations of the caller's organizations that name an image, and so keep it from going.
+
+        Those in force come first; then, of devices whose configuration names it no more, the newest version that does
+        and can be brought back.
+        """
+        page: Any = self.paginate_queryset(list(uses_visible_to(request.user, self.get_object())))  # type: ignore[arg-type]
+        return self.get_paginated_response(UseSerializer(page, many=True).data)
 
 
 class BuildListView(_Images):

@@ -38,6 +38,7 @@ urlpatterns = [
     ),
     route("images/", images.ImageListView.as_view(), name="boot_image_list"),
     route("images/<pk>/", images.ImageDetailView.as_view(), name="boot_image_detail"),
+    route("images/<pk>/uses/", images.ImageUsesView.as_view(), name="boot_image_uses"),
     route("images/<pk>/download/", images.ImageDownloadView.as_view(), name="boot_image_download"),
     route("builds/", images.BuildListView.as_view(), name="boot_build_list"),
     route("builds/info/", images.BuildInfoView.as_view(), name="boot_build_info"),

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from uuid import UUID
 
 from boot.images import paths
-from boot.models import BootConfig, BootVersion
+from boot.models import BootVersion
 from boot.models_images import Image
 
 # Who removes images takes this turn for themselves; who writes a boot configuration shares it.
@@ -88,20 +88,3 @@ def versions_after(seen: set[int]) -> tuple[set[int], Named]:
 def _chunks(keys: list[int]) -> Iterator[list[int]]:
     for start in range(0, len(keys), 500):
         yield keys[start : start + 500]
-
-
-def named_by(image: Image) -> list[str]:
-    """Return the device whose configuration, or a version of it that is kept, names an image; an empty list for none.
-
-    What may name it are the configurations of its organization, of a global image those of all.
-    """
-    rows: Any = BootVersion.objects.exclude(body="").select_related("api_key")
-    current: Any = BootConfig.objects.select_related("api_key")
-    if image.organization_id is not None:
-        rows, current = (found.filter(organization=image.organization_id) for found in (rows, current))
-    key_id = image.key.key_id if image.key is not None else None
-    named = Named()
-    for row in (*current.iterator(), *rows.iterator()):
-        named.add(row.document or {}, key_id=row.api_key.key_id, device=row.device)
-    device = named.by(image, key_id=key_id)
-    return [device] if device else []

@@ -15,7 +15,8 @@ from django.db import transaction
 
 from boot.images import files, paths
 from boot.images.queries import Space, room_of
-from boot.images.references import TURN, named_by
+from boot.images.references import TURN
+from boot.images.uses import first_use
 from boot.models_images import Image, ImageFile, ImageLimits
 from core.changes import changed_row, store
 from core.db import in_turn
@@ -28,8 +29,14 @@ TOO_LARGE = "An image may have at most {largest:,} bytes here."
 NO_ROOM = "There is no room for {size:,} bytes: {left:,} are left of {total:,}."
 WRONG = "The bytes that came have the {name} {found}."
 IS_NAMED = "The boot configuration of {device} names this image."
+WAS_NAMED = (
+    "Version {number} of the boot configuration of {device}, which can be brought back, names this image."
+)
 _HEX = re.compile(r"[0-9a-f]*")
-BAD_PATH = "Enter up to twelve names of letters, digits and ._~+=,@- separated by slashes; none may begin with a dot."
+BAD_PATH = (
+    "Enter up to twelve names separated by slashes, each of at most 100 letters, digits and ._~+=,@-; none may begin "
+    "with a dot."
+)
 
 
 def checked_path(path: str) -> str:
@@ -167,8 +174,10 @@ def image_delete(image: Image) -> None:
     """Delete an image that no boot configuration names, and its bytes when no other image has them. Raises Conflict."""
     with transaction.atomic():
         in_turn(TURN)
-        for device in named_by(image):
-            raise Conflict(IS_NAMED.format(device=device))
+        use = first_use(image)
+        if use is not None:
+            reason = IS_NAMED if use.in_force else WAS_NAMED
+            raise Conflict(reason.format(device=use.device, number=use.number))
         gone = images_drop([image.pk])
     for kept in gone:
         file_remove(kept)

@@ -13,7 +13,7 @@ from boot.images import services as images
 from boot.images.queries import Space
 from boot.models import BootConfig
 from boot.models_images import Image
-from boot.services import boot_config_set
+from boot.services import boot_config_delete, boot_config_set, quota_set
 from core.clock import now
 from devices.models import Device
 from tenancy.models import ApiKey, AuditEvent, Membership, Organization
@@ -159,6 +159,28 @@ def test_an_image_that_is_named_stays_and_others_go(
     )
 
 
+def test_an_image_shows_who_names_it(
+    operator: Client, key: ApiKey, settings: Settings, tmp_path: Path
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    image = images.image_store(Space(key.organization, key), "a", io.BytesIO(b"a"))
+    there = page("boot_image_change", image.pk)
+    assert "No boot configuration names this image" in operator.get(there).content.decode()
+    named = {"rootfs": {"url": "http://x/images/own/a"}}
+    rows = {device: stored(key, device, **named) for device in ("pi-0", "pi-1", "pi-2")}
+    stored(key, "pi-1", config={"a": 1})
+    boot_config_delete(api_key_id=key.pk, device="pi-2")
+    shown = operator.get(there)
+    assert [(use.device, link) for use, link in shown.context["uses"]] == [
+        ("pi-0", page("boot_bootconfig_change", rows["pi-0"].pk)),
+        ("pi-1", page("boot_bootconfig_versions", rows["pi-1"].pk)),
+        ("pi-2", page("boot_deletedbootconfig_changelist") + "?q=pi-2"),
+    ]
+    assert all(operator.get(link).status_code == 200 for _, link in shown.context["uses"])
+    for word in ("in force", "earlier", "deleted"):
+        assert f">{word}</span>" in shown.content.decode()
+
+
 def test_superusers_set_quotas_and_limits_and_members_see_them(
     root: Client, staff: Any, org: Organization
 ) -> None:
@@ -177,3 +199,20 @@ def test_superusers_set_quotas_and_limits_and_members_see_them(
     assert owner.get(page("boot_imagelimits_add")).status_code == 403
     factories.api_key(owner.user, org, name="pis")
     assert "77 left" in owner.get(page("boot_quota_gauges")).content.decode()
+
+
+def test_an_odd_device_id_can_be_seen_and_pressed(operator: Client, key: ApiKey) -> None:
+    for device in (" ", "x" * 200):
+        stored(key, device)
+        track(api_key_id=key.pk, organization_id=key.organization_id, device=device, info="x", at=now())
+    for name in ("boot_bootconfig_changelist", "tracking_trackeddevice_changelist"):
+        shown = operator.get(page(name)).content.decode()
+        assert '<span class="mu-boot-device">“ ”</span>' in shown
+        assert f'<span class="mu-boot-device">{"x" * 200}</span>' in shown
+
+
+def test_numbers_of_limits_are_grouped_alike(root: Client, org: Organization) -> None:
+    quota_set(by=factories.superuser("sue"), organization=org, operation="boot_get", amount=1_000_000)
+    shown = root.get(page("boot_quota_changelist")).content.decode()
+    assert shown.count("1,000,000") == 2 and "60 an hour" in shown
+    assert "1,000,000" in root.get(page("boot_quota_limits"), {"organization": str(org.pk)}).content.decode()

@@ -1,6 +1,7 @@
 """An operator edits a boot script and sees what a device gets, uploads a build, and adopts a device."""
 
 import hashlib
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from pytest_django import Settings
 
 from boot.documents import encoded
 from boot.images import finishing, uploads
+from boot.images import services as images
+from boot.images.queries import Space
 from boot.models import BootConfig, Quota
 from boot.models_images import Image
 from boot.services import boot_config_set
@@ -290,3 +293,28 @@ def test_a_device_that_was_heard_of_is_adopted_with_one_click(visit: Visit, made
     assert MAC.upper() in page.content()
     assert visit.complaints == []
     assert visit.foreign == []
+
+
+def test_on_a_phone_what_can_be_pressed_is_on_the_screen(visit: Visit, made: tuple[ApiKey, str]) -> None:
+    """Nothing that acts hides behind sideways scrolling, whatever devices call themselves."""
+    key = made[0]
+    factories.user("sue", is_staff=True, is_superuser=True)
+    for number in range(3):
+        row = boot_config_set(api_key_id=key.pk, device="x" * 200, document={"config": number})
+    space = Space(key.organization, key)
+    for name in ("initramfs.tgz", "rootfs.sqsh"):
+        images.image_store(space, f"{BUILD}/{name}", io.BytesIO(name.encode()))
+    page = visit.sign_in("sue")
+    for width in (420, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        for path, selector in (
+            ("bootconfig/", "th a:has-text('xxx')"),
+            (f"bootconfig/{row.pk}/versions/", "text=Bring back"),
+            ("image/builds/", "text=Write info.sh"),
+            (f"quota/limits/?organization={key.organization_id}", "[name=boot_get]"),
+        ):
+            visit.to(f"/admin/boot/{path}")
+            found = page.locator(selector).first.bounding_box()
+            assert found is not None and found["x"] + found["width"] <= width, (path, width, found)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
+    assert visit.complaints == []

@@ -371,6 +371,7 @@ BOOT_CASES: dict[str, Case] = {
         references=_of_keys("POST", image_body),
     ),
     "boot_image_detail": Case(IMAGE, {"GET": Call(), "DELETE": Call(204)}, of=_image, shared=_common_image),
+    "boot_image_uses": Case(IMAGE, READ, of=_image, shared=_common_image),
     "boot_image_download": Case(IMAGE, {"GET": Call(302)}, of=_image, shared=_common_image),
     "boot_build_list": Case(IMAGE, READ),
     "boot_build_info": Case(

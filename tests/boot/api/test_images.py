@@ -182,3 +182,26 @@ def test_the_catalogue_costs_the_same_for_one_build_and_for_ten(operator: Api, k
     for number in range(9):
         built(operator, key, "stock", f"2026_01_{number + 11}_000000")
     assert len(listed(operator)) == 10 and asked() == few <= 4
+
+
+def test_who_names_an_image_is_listed_in_pages(operator: Api, viewer: Api, key: ApiKey) -> None:
+    image = stored(operator, key, "v1/rootfs.sqsh").json()["id"]
+    assert viewer.get(f"images/{image}/uses/").json()["results"] == []
+    document = {"rootfs": {"url": "http://x/images/own/v1/rootfs.sqsh"}}
+    made = {
+        device: operator.post("configs/", {"key": str(key.pk), "device": device, **document}).json()["id"]
+        for device in ("pi-2", "pi-1")
+    }
+    assert operator.delete(f"configs/{made['pi-2']}/").status_code == 204
+    answer = viewer.get(f"images/{image}/uses/", page_size=1).json()
+    assert answer["count"] == 2
+    shown = {"id": str(key.pk), "key_id": key.key_id, "name": key.name}
+    assert answer["results"] == [
+        {"key": shown, "device": "pi-1", "version": 1, "in_force": True, "config": made["pi-1"]}
+    ]
+    second = viewer.get(f"images/{image}/uses/", page_size=1, page=2).json()
+    assert second["results"] == [
+        {"key": shown, "device": "pi-2", "version": 1, "in_force": False, "config": None}
+    ]
+    refused = operator.delete(f"images/{image}/")
+    assert refused.status_code == 409 and "pi-1 names this image" in refused.json()["detail"]

@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from boot.images import uploads
 from tests.controller.processes import ROOT, Up, free_port, plain_environment, running_up
 
 pytestmark = pytest.mark.slow
@@ -104,6 +106,36 @@ def test_an_upload_survives_kill_9_and_the_image_is_streamed(tmp_path: Path) -> 
         up.stop()
         assert text not in up.printed and text.partition(".")[2] not in up.printed
         assert "signature=" not in up.printed
+
+
+def test_of_a_long_part_that_breaks_off_whole_stretches_stay(tmp_path: Path) -> None:
+    """A sender that goes away in the middle of one request has not sent all of it in vain."""
+    data, size = tmp_path / "data", uploads.PART + len(BYTES)
+    with running_up(data) as up, api(up, provisioned(data)) as client:
+        key, _ = new_key(client)
+        begun = client.post("/boot/uploads/", json={"key": key, "path": "v1/rootfs.sqsh", "size": size})
+        where = f"/boot/uploads/{begun.json()['id']}/"
+
+        def breaking() -> Iterator[bytes]:
+            for start in range(0, size - 1, 1 << 20):
+                yield bytes(min(1 << 20, size - 1 - start))
+            raise ConnectionAbortedError
+
+        with pytest.raises(ConnectionAbortedError), api(up, dict(client.headers)) as sender:
+            sender.patch(
+                where,
+                params={"offset": 0},
+                content=breaking(),
+                headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
+            )
+        up.wait_until(lambda: client.get(where).json()["received"] == uploads.PART)
+        rest = client.patch(
+            where,
+            params={"offset": uploads.PART},
+            content=bytes(len(BYTES)),
+            headers={"Content-Type": "application/octet-stream"},
+        )
+        assert rest.json()["received"] == size
 
 
 def _open_files(folder: Path) -> list[str]:
