@@ -19,7 +19,7 @@ from boot.admin.configs import KeyFilter
 from boot.admin.words import build_text, moment, path_shown, size_text
 from boot.images import catalogue, paths, services, serving
 from boot.images.queries import Space, images_visible_to, room_of
-from boot.images.uses import Use, uses_visible_to
+from boot.images.uses import Use, is_much, uses_visible_to
 from boot.models_images import Image
 from boot.queries import keys_visible_to, keys_writable_by
 from tenancy.admin_base import Refused, reason_of, refusals
@@ -27,6 +27,8 @@ from tenancy.admin_filters import OrganizationFilter
 from tenancy.models import ApiKey
 
 SHOWN_USES = 50
+# Reading a version takes about a tenth of a millisecond; of more than these one has to ask.
+READ_UNASKED = 1_000
 PARTS = (paths.INITFS, paths.ROOTFS, paths.INFO)
 
 
@@ -252,8 +254,10 @@ class ImageAdmin(BootAdmin):
             context["address"] = f"{serving.origin_of(request)}/images/{word}/{image.path}"
             context["size"] = size_text(image.file.size)
             context["download_link"] = self.link("download", image.pk)
-            found = list(islice(uses_visible_to(request.user, image), SHOWN_USES + 1))
+            is_asked = "uses" in request.GET or not is_much(request.user, most=READ_UNASKED)
+            found = list(islice(uses_visible_to(request.user, image), SHOWN_USES + 1)) if is_asked else []
             context |= {
+                "uses_unread": not is_asked,
                 "uses": [(use, self.use_link(request, use)) for use in found[:SHOWN_USES]],
                 "more_uses": len(found) > SHOWN_USES,
                 "most_uses": SHOWN_USES,

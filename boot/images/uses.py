@@ -66,6 +66,11 @@ def uses_visible_to(user: Any, image: Image) -> Iterator[Use]:
     return uses(image, configs=boot_configs_visible_to(user), versions=boot_versions_visible_to(user))
 
 
+def is_much(user: Any, *, most: int) -> bool:
+    """Tell whether `uses_visible_to` would have more than `most` versions to read (one query, as far as it takes)."""
+    return boot_versions_visible_to(user).order_by()[most : most + 1].exists()
+
+
 def first_use(image: Image) -> Use | None:
     """Return who keeps an image from being deleted, whoever's it is, None when nobody does."""
     everywhere = uses(image, configs=BootConfig.objects.all(), versions=BootVersion.objects.all())

@@ -160,7 +160,7 @@ def test_an_image_that_is_named_stays_and_others_go(
 
 
 def test_an_image_shows_who_names_it(
-    operator: Client, key: ApiKey, settings: Settings, tmp_path: Path
+    operator: Client, key: ApiKey, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.MEDIA_ROOT = tmp_path
     image = images.image_store(Space(key.organization, key), "a", io.BytesIO(b"a"))
@@ -179,6 +179,13 @@ def test_an_image_shows_who_names_it(
     assert all(operator.get(link).status_code == 200 for _, link in shown.context["uses"])
     for word in ("in force", "earlier", "deleted"):
         assert f">{word}</span>" in shown.content.decode()
+    # Of very many configurations one has to ask: each is read.
+    monkeypatch.setattr("boot.admin.images.READ_UNASKED", 3)
+    unread = operator.get(there).content.decode()
+    assert "pi-0" not in unread and 'href="?uses=1"' in unread
+    assert "pi-0" in operator.get(f"{there}?uses=1").content.decode()
+    monkeypatch.setattr("boot.admin.images.READ_UNASKED", 5)
+    assert "pi-0" in operator.get(there).content.decode()
 
 
 def test_superusers_set_quotas_and_limits_and_members_see_them(
