@@ -125,6 +125,22 @@ def test_what_is_only_tried_changes_nothing(operator: Client, org: Organization)
     assert not device.is_deactivated
 
 
+def test_more_than_a_person_waits_for_are_a_job(
+    operator: Client, org: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("config_merge.admin.bulk.AT_ONCE", 2)
+    devices = [factories.configured(org) for _ in range(3)]
+    few = ask(operator, "deactivate_selected", devices[:2], confirmed=None).content.decode()
+    assert "in the background" not in few
+    assert "2 devices deactivated" in messages_of(ask(operator, "deactivate_selected", devices[:2]))
+    assert not Job.objects.exists()
+    asked = ask(operator, "activate_selected", devices, confirmed=None).content.decode()
+    assert "in the background" in asked and asked.count('name="_selected_action"') == 3
+    ask(operator, "activate_selected", devices)
+    assert ran().total == 3
+    assert sorted(JobItem.objects.values_list("outcome", flat=True)) == ["done", "done", "skipped"]
+
+
 def test_all_of_a_list_are_a_job_when_they_are_more_than_at_once(
     operator: Client, org: Organization, other: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
