@@ -1,5 +1,6 @@
 """Quotas over REST: what each key has used and has left, and the limits of organizations with their own."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.db import transaction
@@ -80,6 +81,13 @@ class QuotaChangeSerializer(serializers.Serializer[Any]):
             )
             for name in Operation.values
         }
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Refuse what is no operation: a misspelt limit would seem to hold."""
+        unknown = [name for name in data if name not in self.fields] if isinstance(data, Mapping) else []
+        if unknown:
+            raise serializers.ValidationError({name: ["There is no such operation."] for name in unknown})
+        return super().to_internal_value(data)
 
 
 class BootKeyListView(base.TenantView, mixins.ListModelMixin):

@@ -89,6 +89,9 @@ def test_superusers_give_an_organization_its_own_limits(
     assert root.patch(path, {"track_post": None}).json()[-1]["own"] is None
     say(made[1], MAC, "two")
     assert root.patch(path, {"track_post": -1}).status_code == 400
+    misspelt = root.patch(path, {"track_post": 3, "image_gets": 7})
+    assert (misspelt.status_code, list(misspelt.json())) == (400, ["image_gets"])
+    assert root.get(path).json()[-1]["own"] is None
     assert viewer.patch(path, {"track_post": 7}).status_code == 403
 
 
