@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 GRACE_SECONDS = 8.0
 REQUEST_GRACE_SECONDS = 3
 BUSY_SECONDS = 0.02
+# A device whose cable is pulled says nothing more: the kernel asks whether it is there, and ends the connection after
+# 25 s without an answer. (Connections take this over from the socket that listens.)
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 
 _loop: asyncio.AbstractEventLoop | None = None
 
@@ -56,6 +59,9 @@ def listen(*, host: str, port: int) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
         listener.bind(address)
         listener.listen(2048)
     except OSError:

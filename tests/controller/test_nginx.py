@@ -70,7 +70,7 @@ def _configured(directory: Path, *, ports: tuple[int, int], behind: str, media: 
         "listen 80;": f"listen 127.0.0.1:{plain};",
         "listen [::]:80;": "",
         "listen 443 ssl": f"listen 127.0.0.1:{secure} ssl",
-        "listen [::]:443 ssl http2;": "",
+        "listen [::]:443 ssl http2 so_keepalive=10s:5s:3;": "",
         "127.0.0.1:8001": behind,
         "server 127.0.0.1:8002;": "",
         "/etc/ssl/muster/": f"{directory}/",

@@ -1,5 +1,6 @@
 """Celery: nothing lost, nothing kept, and threads that end when told to."""
 
+import socket
 import threading
 import time
 
@@ -111,6 +112,18 @@ def test_a_burst_of_messages_is_worked_off_without_pauses() -> None:
             time.sleep(0.05)
     finally:
         assert background.stop(seconds=10)
+
+
+def test_a_peer_that_has_gone_without_a_word_is_noticed_by_the_kernel() -> None:
+    with (
+        listen(host="127.0.0.1", port=0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        idle, interval, count = (accepted.getsockopt(socket.IPPROTO_TCP, option) for option in options)
+    assert idle + interval * count <= 30
 
 
 def test_a_port_in_use_is_an_error_and_leaves_no_socket() -> None:
