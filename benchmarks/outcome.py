@@ -74,7 +74,7 @@ def emit(outcome: Outcome, *, keep: bool) -> None:
     if keep:
         conditions = document["conditions"]
         suffix = "-postgresql" if "postgresql" in conditions.get("database", "") else ""
-        suffix += "-redis" if conditions.get("quotas") == "redis" else ""
+        suffix += "-redis" if "redis" in (conditions.get("quotas"), conditions.get("broker")) else ""
         RESULTS.mkdir(exist_ok=True)
         text = json.dumps(document, indent=2, ensure_ascii=False)
         (RESULTS / f"{outcome.name}{suffix}.json").write_text(text + "\n", encoding="utf-8")

@@ -94,7 +94,7 @@ def measure(options: Options, at: Scratch) -> Outcome:
         floor = stack.enter_context(servers.serving(BARE, at))
         product = stack.enter_context(servers.up(at))
         uvloop.run(_rounds(options, fleet, {"channels": floor, "raw": floor, "product": product}, found))
-    return _outcome(found, fleet, idle=idle, seeding=seeding)
+    return _outcome(found, fleet, idle=idle, seeding=seeding, redis=bool(options.redis_url))
 
 
 def _allow_files(count: int) -> None:
@@ -287,7 +287,7 @@ def _quotient(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
-def _outcome(found: Mapping[str, Found], fleet: Fleet, *, idle: int, seeding: float) -> Outcome:
+def _outcome(found: Mapping[str, Found], fleet: Fleet, *, idle: int, seeding: float, redis: bool) -> Outcome:
     product = found["product"]
     lines: dict[str, Any] = {
         "links opened per second (handshake and hello)": lambda one: statistics.median(one.opened),
@@ -357,6 +357,7 @@ def _outcome(found: Mapping[str, Found], fleet: Fleet, *, idle: int, seeding: fl
         ),
         conditions={
             "database": database_version(),
+            "broker": "redis" if redis else "memory",
             "idle links": idle,
             "devices of the changed site": len(fleet.many),
             "sites with one device": len(fleet.small),
