@@ -6,8 +6,6 @@ every variable is one field of `Environment`, whose metadata carries its name, i
 one-line explanation; no Django here.
 """
 
-import base64
-import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -16,13 +14,9 @@ from typing import Any
 
 from controller import env_values as values
 from controller.arguments import PREFIX
+from controller.env_secrets import check_secrets
 from controller.env_values import ROOT, InvalidEnvironment, Network
 
-MINIMUM_SECRET_LENGTH = 32
-# Values that documentation, examples and habit put in place of a secret: none may guard a real installation.
-PLACEHOLDER = re.compile(
-    r"change[-_ ]?me|insecure|example|placeholder|^(secret|password|test|default|muster)", re.I
-)
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, never listened on from here
 
 
@@ -333,7 +327,8 @@ class Environment:
             except InvalidEnvironment as error:
                 raise InvalidEnvironment(f"{name}: {error}") from error
         environment = cls(**values)
-        environment._check_secrets()
+        if not environment.default_mode:
+            check_secrets(environment.secret_key, environment.encryption_keys)
         if environment.email_url and not environment.public_url:
             raise InvalidEnvironment(
                 "MUSTER_PUBLIC_URL is missing: links in e-mails must not begin with what a request claims"
@@ -366,26 +361,6 @@ class Environment:
         if self.host not in WILDCARD_HOSTS:
             named.add(f"[{self.host}]" if ":" in self.host else self.host.lower())
         return tuple(sorted(named))
-
-    def _check_secrets(self) -> None:
-        """Refuse absent or well-known secrets where a deployment is more than one person's first look."""
-        if self.default_mode:
-            return
-        why = "with MUSTER_DATABASE_URL or MUSTER_REDIS_URL every process must be given the same secrets"
-        if not self.secret_key:
-            raise InvalidEnvironment(f"MUSTER_SECRET_KEY is missing: {why}")
-        if len(self.secret_key) < MINIMUM_SECRET_LENGTH or PLACEHOLDER.search(self.secret_key):
-            raise InvalidEnvironment(
-                f"MUSTER_SECRET_KEY is a known default or shorter than {MINIMUM_SECRET_LENGTH} characters; "
-                "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
-            )
-        if not self.encryption_keys:
-            raise InvalidEnvironment(f"MUSTER_ENCRYPTION_KEYS is missing: {why}")
-        for position, key in enumerate(self.encryption_keys, start=1):
-            if len(set(base64.urlsafe_b64decode(key))) < 8:
-                raise InvalidEnvironment(
-                    f"MUSTER_ENCRYPTION_KEYS: key {position} is a known default, not a random key"
-                )
 
 
 def unknown_names(mapping: Mapping[str, str]) -> list[str]:

@@ -21,6 +21,7 @@ from devices.services import fleet_settings_update
 from tenancy.models import Organization
 from tenancy.services import organization_create
 from tests import factories
+from tests.marks import needs_row_locks
 
 pytestmark = pytest.mark.django_db(transaction=True)
 THREADS = 6
@@ -138,7 +139,7 @@ def test_edits_polls_and_reports_at_once_end_in_agreement(organization: Organiza
     assert dict(Config.objects.values_list("pk", "checksum")) == before
 
 
-@pytest.mark.skipif("connections['default'].vendor != 'postgresql'")
+@needs_row_locks
 def test_reports_of_many_wait_for_a_writer_of_devices_before_they_hold_anything(
     organization: Organization,
 ) -> None:

@@ -20,9 +20,9 @@ from tenancy import people, services
 from tenancy.models import Membership, Organization, Role, User
 from tenancy.sign_in import door
 from tests import factories
+from tests.marks import needs_row_locks
 
 pytestmark = pytest.mark.django_db(transaction=True)
-needs_row_locks = pytest.mark.skipif("connections['default'].vendor != 'postgresql'")
 REFUSED = (ValidationError, MusterError, ObjectDoesNotExist)
 ROUNDS = 8
 
