@@ -55,6 +55,7 @@ def pause(attempt: int) -> timedelta:
 def take(answers: Sequence[Answer]) -> list[None]:
     """Write answers down; those to an earlier attempt are passed over."""
     given = {answer.task_id: answer for answer in answers}
+    reports.begin([answer.device_id for answer in given.values()])
     configs = Config.objects.filter(device_id__in=[answer.device_id for answer in given.values()])
     # Configuration first, task second: the order every writer of both keeps.
     by_device = dict(locked(configs.order_by("pk")).values_list("device_id", "pk"))

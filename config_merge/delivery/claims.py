@@ -25,6 +25,7 @@ from core.db import claim, in_turn
 
 # An answer to `config.apply` comes at once; what was not answered by then is sent again.
 ANSWER_SECONDS = 20
+UNABLE = timedelta(minutes=1)
 INLINE_BYTES = 32_768
 CHUNK = 500
 
@@ -101,14 +102,19 @@ def _chosen(server_id: UUID, most: int) -> list[_Due]:
         # NOT IN alone would leave out what belongs to no site.
         due = due.filter(site_id__isnull=True) | due.exclude(site_id__in=full).filter(site_id__isnull=False)
     chosen: list[_Due] = []
+    unable: list[UUID] = []
     for task in map(_Due._make, claim(due.order_by("due_at", "id")).values_list(*_DUE)[:most]):
         if "config.apply" not in task.capabilities:
+            unable.append(task.pk)
             continue
         if task.site_id is not None:
             if busy[task.site_id] >= room:
                 continue
             busy[task.site_id] += 1
         chosen.append(task)
+    if unable:
+        # Their devices poll. Left at the head of the queue, they would keep others from being looked at.
+        ConfigTask.objects.filter(pk__in=unable).update(due_at=now() + UNABLE)
     return chosen
 
 

@@ -13,7 +13,7 @@ from config_merge.delivery.outcomes import Step
 from config_merge.delivery.states import State
 from config_merge.delivery.words import Ended, words
 from config_merge.models import Config, Drift, Status
-from config_merge.services import reports
+from config_merge.services import reports, stale
 from config_merge.services.reports import Report
 from core.db import locked
 from core.wake import wake
@@ -44,9 +44,11 @@ class _Stored(NamedTuple):
 def on_opened(event: LinksOpened) -> None:
     """Tell devices what they should be, and believe what they say they are (subscriber).
 
-    Their rows are locked. Where all devices have what they should have, it takes two statements.
+    The devices are locked. Where all of them have what they should have, it takes two statements, and one turn.
     """
     said = {opening.device_id: opening for opening in event.openings}
+    # Edits of the fleet lock configurations in no order: wait for them before holding any.
+    stale.reading_templates()
     configs = locked(Config.objects.filter(device_id__in=list(said)).order_by("pk"))
     found = [_Stored(*row) for row in configs.values_list(*_Stored._fields)]
     for answer in event.answers.values():

@@ -16,6 +16,7 @@ from config_merge.models import Config, Status
 from config_merge.services import reports
 from config_merge.services.reports import Report
 from core.database_threads import Together
+from core.db import locked
 from devices.link.registry import registry
 
 MOST = 500
@@ -76,9 +77,14 @@ def _report(item: Ended, config_id: UUID) -> Report:
 def take(said: Sequence[Step | Ended]) -> list[dict[str, str] | None]:
     """Write down what devices said; returns what they are answered, None to a step."""
     steps = [word for word in said if isinstance(word, Step)]
+    ends = [word for word in said if isinstance(word, Ended)]
+    if steps and ends:
+        # Configuration first, task second: the order every writer of both keeps.
+        devices = [word.device_id for word in ends]
+        reports.begin(devices)
+        list(locked(Config.objects.filter(device_id__in=devices).order_by("pk")).values_list("pk"))
     if steps:
         outcomes.progressed(steps)
-    ends = [word for word in said if isinstance(word, Ended)]
     answers = iter(ended(ends) if ends else ())
     return [None if isinstance(word, Step) else next(answers) for word in said]
 

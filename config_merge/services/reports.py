@@ -17,7 +17,7 @@ from config_merge.hiding import reported_words
 from config_merge.models import Config, Status
 from config_merge.services import stale, telling
 from config_merge.status import after_report, clipped_reason
-from core.db import in_turn, locked
+from core.db import locked
 from devices.models import Device
 from tenancy.models import Notification
 from tenancy.services import notify
@@ -57,8 +57,7 @@ def take(report: Report) -> str:
 def take_many(reports: Sequence[Report]) -> list[str]:
     """Record reports in order; returns the resulting statuses. Safe to repeat."""
     if len(reports) > 1:
-        in_turn(stale.FLEET, shared=True)
-        hold_leaving([report.device_id for report in reports])
+        begin([report.device_id for report in reports])
     with telling.status_changes([report.config_id for report in reports]):
         plain = _plain(reports) if len(reports) > 1 else frozenset()
         _confirmed([report for number, report in enumerate(reports) if number in plain])
@@ -69,11 +68,13 @@ def take_many(reports: Sequence[Report]) -> list[str]:
     return statuses
 
 
-def hold_leaving(device_ids: Sequence[UUID]) -> None:
-    """Lock those of many devices that are being taken out of service, before any configuration of the others.
+def begin(device_ids: Sequence[UUID]) -> None:
+    """Do what comes before any configuration of many devices is locked; a transaction that reports begins with it.
 
-    A report of theirs writes to the device as well; devices first, configurations second is every writer's order.
+    It waits for edits of the fleet, which lock configurations in no order, and locks the devices that are being taken
+    out of service: a report of theirs writes to the device as well, and devices come before configurations everywhere.
     """
+    stale.reading_templates()
     leaving = Device.objects.filter(pk__in=device_ids, config__status=Status.DEACTIVATING)
     list(locked(leaving.order_by("pk")).values_list("pk"))
 
@@ -167,7 +168,7 @@ def _applied(active: QuerySet[Config], report: Report) -> int:
 
 def _while_deactivating(report: Report) -> str:
     """Whatever a device says while it is taken out of service confirms that it is out (spec 1A.6)."""
-    # Device first, configuration second; of many, `hold_leaving` has seen to it.
+    # Device first, configuration second; of many, `begin` has seen to it.
     locked(Device.objects.filter(pk=report.device_id)).values_list("pk").first()
     leaving = Config.objects.filter(pk=report.config_id, status=Status.DEACTIVATING)
     if leaving.update(**{**_CONFIRMED, "status": after_report(Status.DEACTIVATING, report.status)}):

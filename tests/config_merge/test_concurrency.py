@@ -4,18 +4,25 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import DatabaseError, connections, transaction
 
 from config_merge.agent.endpoints import answer
 from config_merge.agent.messages import AgentRequest, operation_of
-from config_merge.models import Config, ConfigRevision, Status, Template
-from config_merge.services import configs, duty, recompute, reports, templates
-from core.db import locked
+from config_merge.delivery import answers, words
+from config_merge.delivery.states import State
+from config_merge.models import Config, ConfigRevision, ConfigTask, Status, Template
+from config_merge.services import configs, duty, recompute, reports, stale, templates
+from core.clock import now
+from core.db import in_turn, locked
+from devices.events import Opening
+from devices.link import presence
 from devices.models import Device
 from devices.services import fleet_settings_update
 from tenancy.models import Organization
@@ -155,21 +162,86 @@ def test_reports_of_many_wait_for_a_writer_of_devices_before_they_hold_anything(
     assert Config.objects.get(pk=second.pk).status == Status.DEACTIVATING
     said = [reports.Report(first.pk, here.pk, "applied"), reports.Report(second.pk, leaving.pk, "applied")]
 
-    def take() -> list[str]:
+    def edit() -> Iterator[None]:
+        list(locked(Device.objects.order_by("pk")))
+        yield
+        Config.objects.filter(pk=first.pk).update(error_reason="written")
+
+    assert beside(edit(), lambda: reports.take_many(said)) == ["applied", "deactivated"]
+
+
+@needs_row_locks
+@pytest.mark.parametrize("how", ["hello", "answer", "words"])
+def test_what_devices_say_waits_for_an_edit_of_the_fleet_before_it_holds_anything(
+    organization: Organization, how: str
+) -> None:
+    pairs = [(device, factories.config_of(device)) for device in _with_tasks(organization, 2)]
+    given = {task.device_id: task for task in ConfigTask.objects.all()}
+
+    def say() -> Any:
+        if how == "hello":
+            return open_device_links(
+                [device for device, _ in pairs], [config.checksum for _, config in pairs]
+            )
+        if how == "answer":
+            told = [(given[d.pk].pk, d.pk, 1, config.checksum, answers.Said.APPLIED) for d, config in pairs]
+            return answers.take([answers.Answer(*each) for each in told])
+        steps = [words.Step(given[device.pk].pk, device.pk, 1, "written") for device, _ in pairs]
+        return words.take([*steps, *(words.Ended(d.pk, "applied", config.checksum) for d, config in pairs)])
+
+    def edit() -> Iterator[None]:
+        in_turn(stale.FLEET)
+        yield
+        Config.objects.update(error_reason="")
+
+    beside(edit(), say)
+    assert set(ConfigTask.objects.values_list("state", flat=True)) == {State.APPLIED}
+
+
+@needs_row_locks
+def test_steps_and_ends_together_hold_configurations_before_tasks(organization: Organization) -> None:
+    one, other = _with_tasks(organization, 2)
+    task, config = ConfigTask.objects.get(device=one), factories.config_of(other)
+
+    def edit() -> Iterator[None]:
+        Config.objects.filter(pk=config.pk).update(error_reason="")
+        yield
+        ConfigTask.objects.filter(pk=task.pk).update(error="")
+
+    said = [words.Step(task.pk, one.pk, 1, "written"), words.Ended(other.pk, "applied", config.checksum)]
+    beside(edit(), lambda: words.take(said))
+    assert ConfigTask.objects.get(device=other).state == State.APPLIED
+
+
+def _with_tasks(organization: Organization, count: int) -> list[Device]:
+    """Return devices whose configurations were sent to them."""
+    devices = [factories.configured(organization) for _ in range(count)]
+    recompute.drain()
+    ConfigTask.objects.update(
+        state=State.SENT, attempt=1, sent_at=now(), lease_until=now() + timedelta(hours=1)
+    )
+    assert ConfigTask.objects.count() == count
+    return devices
+
+
+def beside(edit: Iterator[None], work: Callable[[], Any]) -> Any:
+    """Begin an edit, let `work` come to where it waits for it, and end the edit; returns what `work` does."""
+
+    def in_thread() -> Any:
         try:
-            return reports.take_many(said)
+            return work()
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
-            list(locked(Device.objects.order_by("pk")))
-            taken = pool.submit(take)
+            next(edit)
+            working = pool.submit(in_thread)
             until = time.monotonic() + 20
-            while not _somebody_waits() and time.monotonic() < until:
+            while not _somebody_waits() and not working.done() and time.monotonic() < until:
                 time.sleep(0.02)
-            Config.objects.filter(pk=first.pk).update(error_reason="written")
-        assert taken.result(20) == ["applied", "deactivated"]
+            assert next(edit, None) is None
+        return working.result(20)
 
 
 def _somebody_waits() -> bool:
@@ -179,3 +251,12 @@ def _somebody_waits() -> bool:
             " WHERE datname = current_database() AND wait_event_type = 'Lock')"
         )
         return bool(cursor.fetchone()[0])
+
+
+def open_device_links(devices: Sequence[Device], applied: Sequence[str]) -> Any:
+    """Write links down whose devices say what they have applied."""
+    openings = [
+        Opening(device_id=device.pk, epoch=uuid4(), key_digest=device.key_digest, applied=checksum)
+        for device, checksum in zip(devices, applied, strict=True)
+    ]
+    return presence.links_open(uuid4(), openings)
