@@ -237,8 +237,8 @@ def test_a_network_that_came_back_with_the_old_files_is_used_at_once(
         else:
             linking.links.last.cut()
             linking.serve_bytes(data)
-            wait_for(motd.exists)
-        wait_for(lambda: not motd.exists())
+        # By polling it is there for a few milliseconds only.
+        wait_for(lambda: "backup_restored" in log.read_text())
         wait_for(lambda: len(linking.links.opened) == 2)
         wait_for(lambda: linking.links.reports or len(linking.device.reports) > 1)
 
