@@ -44,8 +44,6 @@ STANDALONE = (
 # Where one failure in a hundred runs is a defect all the same: parallel writers, kills, other people's objects. The
 # others may be tried once more where they are run with `--reruns` (a busy machine is late), and then they are listed.
 ONCE = (
-    "agent/test_link_survival.py",
-    "agent/test_survival.py",
     "boot/test_crash.py",
     "boot/test_hammer.py",
     "boot/test_transfer_at_once.py",

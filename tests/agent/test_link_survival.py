@@ -247,7 +247,9 @@ def test_a_task_that_is_cut_again_and_again_fails_and_is_left_alone(
     assert report["status"] == "failed"
     assert "was interrupted 3 times in a row" in report["reason"]
     assert contents(root) == before
-    assert [answer["result"]["state"] for answer in answers] in (["running"], ["running", "failed"])
+    # A kill may come before the first answer has left.
+    states = [answer["result"]["state"] for answer in answers]
+    assert states in ([], ["running"], ["failed"], ["running", "failed"])
 
 
 def test_an_order_left_by_a_killed_agent_is_carried_out_by_a_single_turn(
